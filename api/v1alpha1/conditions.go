@@ -1,0 +1,166 @@
+// Copyright 2026 The EdgeMetal Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+
+// Conditions of an EdgeMachine, in the order in which they become true. Ready summarises them.
+const (
+	// HostClaimedCondition is true when a matching BareMetalHost is ours. False says how many hosts matched and why the
+	// others did not.
+	HostClaimedCondition = "HostClaimed"
+
+	// NetworkDataValidCondition is true when every link resolves to a NIC that the inspection found, and every address is
+	// allocated, inside its subnet and unique in the cluster.
+	NetworkDataValidCondition = "NetworkDataValid"
+
+	// ReleasedCondition is true when nothing holds the machine back. Up to here no disk is written.
+	ReleasedCondition = "Released"
+
+	// BootstrapDataReadyCondition is true when user data, network data and metadata are composed and stored.
+	BootstrapDataReadyCondition = "BootstrapDataReady"
+
+	// HostProvisionedCondition is true when the host reports provisioned with exactly what was asked for.
+	HostProvisionedCondition = "HostProvisioned"
+
+	// NodeLinkedCondition is true when the Node with our provider ID exists in the workload cluster.
+	NodeLinkedCondition = "NodeLinked"
+)
+
+// Conditions of an EdgeCluster. Ready summarises them.
+const (
+	// NetworksValidCondition is true when the networks, failure domains and pools that the cluster names fit together.
+	NetworksValidCondition = "NetworksValid"
+
+	// HostsAvailableCondition is true when at least as many hosts match as machines are wanted.
+	HostsAvailableCondition = "HostsAvailable"
+
+	// ControlPlaneEndpointReadyCondition is true when the control-plane endpoint is known and lies in a network.
+	ControlPlaneEndpointReadyCondition = "ControlPlaneEndpointReady"
+)
+
+// ReadyCondition summarises the conditions of EdgeCluster and EdgeMachine over their whole life, including deletion.
+const ReadyCondition = clusterv1.ReadyCondition
+
+// Reasons that several conditions share.
+const (
+	// WaitingForClusterReason: the owning Machine, Cluster or EdgeCluster is not there or not ready yet.
+	WaitingForClusterReason = "WaitingForCluster"
+	// WaitingForEarlierStepReason: an earlier condition is not true yet.
+	WaitingForEarlierStepReason = "WaitingForEarlierStep"
+	// DeletingReason: the object is being deleted.
+	DeletingReason = clusterv1.DeletingReason
+	// InternalErrorReason: a request failed; it is tried again.
+	InternalErrorReason = clusterv1.InternalErrorReason
+)
+
+// Reasons of HostClaimed.
+const (
+	// HostClaimedReason: the host is ours.
+	HostClaimedReason = "HostClaimed"
+	// NoHostMatchesReason: no host satisfies the selector and is free; the message counts the causes.
+	NoHostMatchesReason = "NoHostMatches"
+	// HostLostReason: the claimed host was deleted or taken over by somebody else after provisioning had begun.
+	HostLostReason = "HostLost"
+	// InvalidHostSelectorReason: the selector cannot be parsed.
+	InvalidHostSelectorReason = "InvalidHostSelector"
+)
+
+// Reasons of NetworkDataValid.
+const (
+	// NetworkDataValidReason: links, addresses and MTUs fit this host.
+	NetworkDataValidReason = "NetworkDataValid"
+	// NoHardwareDataReason: the inspection results of the host are not known yet.
+	NoHardwareDataReason = "NoHardwareData"
+	// LinkUnresolvedReason: a link matches no NIC of the host, or more than one.
+	LinkUnresolvedReason = "LinkUnresolved"
+	// NetworkUnknownReason: an interface names a network that the EdgeCluster does not define.
+	NetworkUnknownReason = "NetworkUnknown"
+	// WaitingForAddressReason: the IPAM provider has not allocated an address yet.
+	WaitingForAddressReason = "WaitingForAddress"
+	// AddressPoolReason: the pool is exhausted or missing.
+	AddressPoolReason = "AddressPoolUnavailable"
+	// AddressMissingReason: the host's annotation gives no address for a network.
+	AddressMissingReason = "AddressMissing"
+	// AddressInvalidReason: an address is outside its subnet, or is the gateway or the control-plane endpoint.
+	AddressInvalidReason = "AddressInvalid"
+	// AddressTakenReason: another machine of the cluster has the address.
+	AddressTakenReason = "AddressTaken"
+	// MTUInvalidReason: a link's MTU is too small for a network on it.
+	MTUInvalidReason = "MTUInvalid"
+)
+
+// Reasons of Released.
+const (
+	// ReleasedReason: nothing holds the machine.
+	ReleasedReason = "Released"
+	// HeldReason: hold is set on the machine or on the cluster.
+	HeldReason = "Held"
+)
+
+// Reasons of BootstrapDataReady.
+const (
+	// BootstrapDataReadyReason: the documents are stored.
+	BootstrapDataReadyReason = "BootstrapDataReady"
+	// WaitingForBootstrapDataReason: the bootstrap provider has not published its Secret yet.
+	WaitingForBootstrapDataReason = clusterv1.WaitingForBootstrapDataReason
+	// BootstrapFormatUnsupportedReason: the bootstrap data is neither cloud-config nor something cloud-init reads.
+	BootstrapFormatUnsupportedReason = "BootstrapFormatUnsupported"
+	// BootstrapDataInvalidReason: the documents cannot be composed, for example because the user data is too large.
+	BootstrapDataInvalidReason = "BootstrapDataInvalid"
+)
+
+// Reasons of HostProvisioned.
+const (
+	// HostProvisionedReason: the host runs what we asked for.
+	HostProvisionedReason = "HostProvisioned"
+	// HostProvisioningReason: baremetal-operator is at work.
+	HostProvisioningReason = "HostProvisioning"
+	// HostErrorReason: baremetal-operator reports an error; the message is its own.
+	HostErrorReason = "HostError"
+	// HostDeprovisioningReason: the host is being cleaned before it is freed.
+	HostDeprovisioningReason = "HostDeprovisioning"
+)
+
+// Reasons of NodeLinked.
+const (
+	// NodeLinkedReason: the Node exists and has our provider ID.
+	NodeLinkedReason = "NodeLinked"
+	// WaitingForNodeReason: no Node with our provider ID has registered yet.
+	WaitingForNodeReason = "WaitingForNode"
+	// WorkloadClusterUnreachableReason: the workload cluster's API server cannot be reached.
+	WorkloadClusterUnreachableReason = "WorkloadClusterUnreachable"
+	// NodeProviderIDConflictReason: the host's Node carries another provider ID.
+	NodeProviderIDConflictReason = "NodeProviderIDConflict"
+)
+
+// Reasons of NetworksValid.
+const (
+	// NetworksValidReason: networks and failure domains fit together.
+	NetworksValidReason = "NetworksValid"
+	// NetworksInvalidReason: a network cannot work; the message names it.
+	NetworksInvalidReason = "NetworksInvalid"
+	// FailureDomainWithoutHostsReason: no host carries the label of a declared failure domain.
+	FailureDomainWithoutHostsReason = "FailureDomainWithoutHosts"
+)
+
+// Reasons of HostsAvailable.
+const (
+	// HostsAvailableReason: enough hosts match.
+	HostsAvailableReason = "HostsAvailable"
+	// NotEnoughHostsReason: more machines are wanted than hosts match.
+	NotEnoughHostsReason = "NotEnoughHosts"
+)
+
+// Reasons of ControlPlaneEndpointReady.
+const (
+	// ControlPlaneEndpointReadyReason: the endpoint is set and valid.
+	ControlPlaneEndpointReadyReason = "ControlPlaneEndpointReady"
+	// WaitingForEndpointReason: neither the EdgeCluster nor the Cluster has an endpoint.
+	WaitingForEndpointReason = "WaitingForEndpoint"
+	// EndpointOutsideNetworksReason: the virtual IP lies in no subnet of the cluster.
+	EndpointOutsideNetworksReason = "EndpointOutsideNetworks"
+	// EndpointTakenReason: the virtual IP is a gateway or nameserver of one of the networks.
+	EndpointTakenReason = "EndpointTaken"
+)
