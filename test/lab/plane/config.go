@@ -1,0 +1,99 @@
+// Copyright 2026 The EdgeMetal Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package plane
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// Config says where a control plane lives and what it is made of.
+type Config struct {
+	// Dir keeps etcd's data, certificates, ports and kubeconfigs. A plane booted in a folder that was
+	// used before continues with what is there, on the same ports if they are free.
+	Dir string
+	// LogDir receives one log per process.
+	LogDir string
+	// Paths of the executables.
+	Etcd, APIServer, ControllerManager string
+	// ServiceProxy is the "host:port" of an HTTP CONNECT proxy through which kube-apiserver reaches
+	// the addresses of Services, and so webhooks; nothing else routes these addresses here.
+	ServiceProxy string
+}
+
+const (
+	loopback    = "127.0.0.1"
+	serviceCIDR = "10.96.0.0/16"
+	apiService  = "10.96.0.1" // the first address: Service default/kubernetes
+)
+
+type ports struct {
+	EtcdClient        int `json:"etcdClient"`
+	EtcdPeer          int `json:"etcdPeer"`
+	APIServer         int `json:"apiServer"`
+	ControllerManager int `json:"controllerManager"`
+}
+
+// FreePorts finds n TCP ports that are free on 127.0.0.1 now. They are distinct, but another program
+// may take one before the caller does.
+func FreePorts(n int) ([]int, error) {
+	var found []int
+	for range n {
+		listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		defer listener.Close() // only at the end, so that no port is found twice
+		addr, err := netip.ParseAddrPort(listener.Addr().String())
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		found = append(found, int(addr.Port()))
+	}
+	return found, nil
+}
+
+// choosePorts returns the ports kept in dir when all of them are free, and new ones otherwise.
+func choosePorts(dir string) (ports, error) {
+	path := filepath.Join(dir, "ports.json")
+	var kept ports
+	data, err := os.ReadFile(path)
+	if err == nil && json.Unmarshal(data, &kept) == nil && allFree(kept) {
+		return kept, nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return ports{}, fmt.Errorf("read the ports of the control plane: %w", err)
+	}
+	found, err := FreePorts(4)
+	if err != nil {
+		return ports{}, err
+	}
+	fresh := ports{EtcdClient: found[0], EtcdPeer: found[1], APIServer: found[2], ControllerManager: found[3]}
+	if data, err = json.Marshal(fresh); err != nil {
+		return ports{}, fmt.Errorf("encode the ports of the control plane: %w", err)
+	}
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		return ports{}, fmt.Errorf("keep the ports of the control plane: %w", err)
+	}
+	return fresh, nil
+}
+
+func allFree(p ports) bool {
+	for _, port := range []int{p.EtcdClient, p.EtcdPeer, p.APIServer, p.ControllerManager} {
+		listener, err := net.Listen("tcp", hostPort(port))
+		if err != nil {
+			return false
+		}
+		_ = listener.Close()
+	}
+	return true
+}
+
+func hostPort(port int) string { return net.JoinHostPort(loopback, strconv.Itoa(port)) }

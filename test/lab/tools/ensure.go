@@ -1,0 +1,224 @@
+// Copyright 2026 The EdgeMetal Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package tools
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	progressEvery = 30 * time.Second
+	lockRetry     = 200 * time.Millisecond
+)
+
+// Paths maps the names of tools to their executables.
+type Paths map[string]string
+
+// Toolbox builds tools into a repository's cache.
+type Toolbox struct {
+	// Root of the repository.
+	Root string
+	// Out receives a line for what takes long; nil is silent.
+	Out io.Writer
+}
+
+// Ensure builds the named tools that are missing, with progress on stderr. See Toolbox.Ensure.
+func Ensure(ctx context.Context, names ...string) (Paths, error) {
+	root, err := Root()
+	if err != nil {
+		return nil, err
+	}
+	return Toolbox{Root: root, Out: os.Stderr}.Ensure(ctx, names...)
+}
+
+// Ensure returns the executables of the named tools, all of them when none is named, and builds those
+// that are missing. Several processes may ask for the same tool at once: one builds, the others wait.
+func (b Toolbox) Ensure(ctx context.Context, names ...string) (Paths, error) {
+	if len(names) == 0 {
+		names = Names()
+	}
+	recipes := catalog()
+	paths := Paths{}
+	for _, name := range names {
+		r, known := recipes[name]
+		if !known {
+			return nil, fmt.Errorf("unknown tool %q; there are %s", name, strings.Join(Names(), ", "))
+		}
+		path, err := b.ensure(ctx, name, r)
+		if err != nil {
+			return nil, err
+		}
+		paths[name] = path
+	}
+	return paths, nil
+}
+
+// Manager builds this repository's own manager from the tree, which Go's build cache makes quick when
+// nothing has changed.
+func (b Toolbox) Manager(ctx context.Context) (string, error) {
+	target := filepath.Join(b.cache(), "edgemetal-manager")
+	unlock, err := b.lock(ctx, target, "the manager")
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if err := b.build(ctx, b.Root, "./cmd/manager", target, ""); err != nil {
+		return "", fmt.Errorf("build the manager: %w", err)
+	}
+	return target, nil
+}
+
+// Assets returns the folder to set as KUBEBUILDER_ASSETS: kube-apiserver, etcd and kubectl.
+func (b Toolbox) Assets(ctx context.Context) (string, error) {
+	paths, err := b.Ensure(ctx, Etcd, KubeAPIServer, Kubectl)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(b.cache(), "envtest")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("create the envtest folder: %w", err)
+	}
+	for name, path := range paths {
+		if err := link(path, filepath.Join(dir, name)); err != nil {
+			return "", err
+		}
+	}
+	return dir, nil
+}
+
+func (b Toolbox) cache() string { return filepath.Join(b.Root, ".cache", "tools") }
+
+func (b Toolbox) ensure(ctx context.Context, name string, r recipe) (string, error) {
+	dir := filepath.Join(b.Root, "test", "tools", r.module)
+	version, err := pinned(dir, r.requirement)
+	if err != nil {
+		return "", err
+	}
+	target := filepath.Join(b.cache(), name+"-"+version)
+	if exists(target) {
+		return target, nil
+	}
+	title := name + " " + version
+	unlock, err := b.lock(ctx, target, title)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if exists(target) { // built while we waited
+		return target, nil
+	}
+	b.say("building %s, about %s when cold", title, r.cold)
+	stop := b.remind(title)
+	err = b.build(ctx, dir, r.importPath(), target, r.ldflags(version))
+	took := stop()
+	if err != nil {
+		return "", fmt.Errorf("build %s: %w", title, err)
+	}
+	b.say("built %s in %s", title, took)
+	return target, nil
+}
+
+// build compiles pkg in the module dir; target appears complete or not at all.
+func (b Toolbox) build(ctx context.Context, dir, pkg, target, ldflags string) error {
+	partial := target + ".partial"
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", partial, "-ldflags", ldflags, pkg)
+	cmd.Dir = dir
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Run(); err != nil {
+		return errors.Join(err, errors.New(strings.TrimSpace(output.String())), os.RemoveAll(partial))
+	}
+	if err := os.Rename(partial, target); err != nil {
+		return fmt.Errorf("put the built file in place: %w", err)
+	}
+	return nil
+}
+
+// lock takes the file lock beside target; the returned function gives it back.
+func (b Toolbox) lock(ctx context.Context, target, title string) (func(), error) {
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return nil, fmt.Errorf("create the tools' cache: %w", err)
+	}
+	file, err := os.OpenFile(target+".lock", os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open the lock of %s: %w", title, err)
+	}
+	for told := false; ; told = true {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { _ = file.Close() }, nil // closing unlocks
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", title, err), file.Close())
+		}
+		if !told {
+			b.say("another process is building %s; waiting for it", title)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(fmt.Errorf("wait for the build of %s: %w", title, context.Cause(ctx)), file.Close())
+		case <-time.After(lockRetry):
+		}
+	}
+}
+
+// remind says every half minute that a build goes on; the returned function ends that and tells how
+// long it took.
+func (b Toolbox) remind(title string) func() time.Duration {
+	begin := time.Now()
+	since := func() time.Duration { return time.Since(begin).Round(time.Second) }
+	tick := time.NewTicker(progressEvery)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-tick.C:
+				b.say("still building %s, %s", title, since())
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() time.Duration {
+		tick.Stop()
+		close(done)
+		return since()
+	}
+}
+
+func (b Toolbox) say(format string, args ...any) {
+	if b.Out != nil {
+		fmt.Fprintf(b.Out, format+"\n", args...)
+	}
+}
+
+// link makes path a symbolic link to target, atomically and whatever it was before.
+func link(target, path string) error {
+	fresh := path + ".new"
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("link %s: %w", path, err)
+	}
+	if err := os.Symlink(target, fresh); err != nil {
+		return fmt.Errorf("link %s: %w", path, err)
+	}
+	if err := os.Rename(fresh, path); err != nil {
+		return fmt.Errorf("link %s: %w", path, err)
+	}
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
