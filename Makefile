@@ -1,0 +1,98 @@
+# EdgeMetal: `make help` lists the targets. Needs Go, make, gcc and git; everything else is built from Go modules.
+SHELL := /usr/bin/env bash -o errexit -o nounset -o pipefail
+.DEFAULT_GOAL := help
+
+VERSION ?= v0.1.0
+IMAGE ?= ghcr.io/edgemetal/cluster-api-edgemetal-controller
+PLATFORMS ?= linux/amd64,linux/arm64
+# Time limit of each test binary under test/.
+TEST_TIMEOUT ?= 30m
+
+CACHE := $(CURDIR)/.cache/tools
+RELEASE := out/infrastructure-edgemetal/$(VERSION)
+TOOL := go tool -modfile=go.tools.mod
+LDFLAGS := -s -w -X main.version=$(VERSION)
+LAB := go -C test run ./lab/cmd/lab
+GOLANGCI_VERSION := $(shell awk '$$1 == "github.com/golangci/golangci-lint/v2" {print $$2}' test/tools/golangci/go.mod 2>/dev/null)
+GOLANGCI := $(CACHE)/golangci-lint-$(GOLANGCI_VERSION)
+# What `make generate` writes.
+GENERATED := api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml docs/reference/api.md
+# go.tools.mod is not among them: it has no packages of its own to tidy by.
+MODULES := . test
+
+.PHONY: help
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' Makefile
+
+##@ Build
+
+.PHONY: build
+build: ## Build bin/manager.
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/manager ./cmd/manager
+
+.PHONY: image
+image: ## Build the manager's container image for PLATFORMS (needs docker buildx).
+	docker buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) --tag $(IMAGE):$(VERSION) .
+
+.PHONY: release
+release: ## Write out/infrastructure-edgemetal/VERSION: a provider repository for clusterctl.
+	@[[ '$(VERSION)' =~ ^v[0-9]+\.[0-9]+\.[0-9]+ ]] || { echo 'VERSION must look like v0.1.0, not $(VERSION)' >&2; exit 1; }
+	rm -rf $(RELEASE) out/overlay && mkdir -p $(RELEASE) out/overlay
+	printf '%s\n' 'resources: [../../config/default]' 'images: [{name: $(IMAGE), newTag: $(VERSION)}]' > out/overlay/kustomization.yaml
+	$(TOOL) kustomize build out/overlay > $(RELEASE)/infrastructure-components.yaml
+	cp metadata.yaml templates/cluster-template*.yaml templates/clusterclass-*.yaml $(RELEASE)/
+	@ls -l $(RELEASE)
+
+.PHONY: generate
+generate: ## Generate deep copies, CRDs, RBAC and the API reference.
+	$(TOOL) controller-gen object paths=./api/...
+	$(TOOL) controller-gen crd paths=./api/... output:crd:artifacts:config=config/crd/bases
+	$(TOOL) controller-gen rbac:roleName=capem-system-manager paths=./controllers/... paths=./cmd/... paths=./internal/... output:rbac:dir=config/rbac
+	$(TOOL) crd-ref-docs --source-path=api --config=docs/reference/crd-ref-docs.yaml --renderer=markdown --log-level=ERROR --output-path=docs/reference/api.md
+
+##@ Check
+
+.PHONY: test
+test: ## Run all tests: unit tests with the race detector, then the lab, integration and end-to-end tests.
+	go test -race ./...
+	$(MAKE) tools build release
+	go -C test test -timeout $(TEST_TIMEOUT) ./...
+
+.PHONY: verify
+verify: generate ## Check that generated files, modules and Go code are up to date.
+	git diff --exit-code -- $(GENERATED)
+	@new=$$(git ls-files --others --exclude-standard -- $(GENERATED)); [[ -z $$new ]] || { echo "generated but not committed: $$new" >&2; exit 1; }
+	@for m in $(MODULES); do echo "$$m: go mod tidy, go vet, go fix"; \
+		go -C $$m mod tidy -diff && go -C $$m vet ./... && go -C $$m fix -diff ./... || exit 1; done
+	$(MAKE) release
+
+.PHONY: lint
+lint: $(GOLANGCI) ## Run golangci-lint on every module.
+	@for m in $(MODULES); do echo "$$m: golangci-lint"; (cd $$m && $(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...) || exit 1; done
+
+.PHONY: bench
+bench: ## Run the benchmarks.
+	go test -run '^$$' -bench . -benchmem ./...
+
+##@ Try
+
+.PHONY: quickstart
+quickstart: build release ## Bring up a cluster on simulated hosts in the local lab.
+	$(LAB) quickstart
+
+.PHONY: quickstart-down
+quickstart-down: ## Stop the local lab.
+	$(LAB) down
+
+##@ Tools
+
+.PHONY: tools
+tools: ## Build what the lab and the tests run (etcd, kube-apiserver, Cluster API, ...) into .cache/tools.
+	$(LAB) tools
+
+$(GOLANGCI):
+	go -C test/tools/golangci build -trimpath -ldflags '-s -w' -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: clean
+clean: ## Remove everything that was built.
+	rm -rf bin out .cache
