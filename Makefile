@@ -9,7 +9,9 @@ PLATFORMS ?= linux/amd64,linux/arm64
 TEST_TIMEOUT ?= 30m
 
 CACHE := $(CURDIR)/.cache/tools
-RELEASE := out/infrastructure-edgemetal/$(VERSION)
+# Root of the provider repository that `make release` writes.
+OUT ?= out
+RELEASE = $(OUT)/infrastructure-edgemetal/$(VERSION)
 TOOL := go tool -modfile=go.tools.mod
 LDFLAGS := -s -w -X main.version=$(VERSION)
 LAB := go -C test run ./lab/cmd/lab
@@ -35,11 +37,11 @@ image: ## Build the manager's container image for PLATFORMS (needs docker buildx
 	docker buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) --tag $(IMAGE):$(VERSION) .
 
 .PHONY: release
-release: ## Write out/infrastructure-edgemetal/VERSION: a provider repository for clusterctl.
+release: ## Write OUT/infrastructure-edgemetal/VERSION: a provider repository for clusterctl.
 	@[[ '$(VERSION)' =~ ^v[0-9]+\.[0-9]+\.[0-9]+ ]] || { echo 'VERSION must look like v0.1.0, not $(VERSION)' >&2; exit 1; }
-	rm -rf $(RELEASE) out/overlay && mkdir -p $(RELEASE) out/overlay
-	printf '%s\n' 'resources: [../../config/default]' 'images: [{name: $(IMAGE), newTag: $(VERSION)}]' > out/overlay/kustomization.yaml
-	$(TOOL) kustomize build out/overlay > $(RELEASE)/infrastructure-components.yaml
+	rm -rf $(RELEASE) && mkdir -p $(RELEASE)
+	$(TOOL) kustomize build config/default | sed 's|image: $(IMAGE):dev$$|image: $(IMAGE):$(VERSION)|' > $(RELEASE)/infrastructure-components.yaml
+	@grep -q 'image: $(IMAGE):$(VERSION)$$' $(RELEASE)/infrastructure-components.yaml || { echo 'config/manager: image $(IMAGE):dev not found' >&2; exit 1; }
 	cp metadata.yaml templates/cluster-template*.yaml templates/clusterclass-*.yaml $(RELEASE)/
 	@ls -l $(RELEASE)
 
