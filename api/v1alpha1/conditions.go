@@ -30,10 +30,10 @@ const (
 
 // Conditions of an EdgeCluster. Ready summarises them.
 const (
-	// NetworksValidCondition is true when the networks, failure domains and pools that the cluster names fit together.
+	// NetworksValidCondition is true when the site's networks and the Cluster's pod and service networks do not overlap.
 	NetworksValidCondition = "NetworksValid"
 
-	// HostsAvailableCondition is true when at least as many hosts match as machines are wanted.
+	// HostsAvailableCondition is true when at least as many hosts match as machines are wanted, and every failure domain has one.
 	HostsAvailableCondition = "HostsAvailable"
 
 	// ControlPlaneEndpointReadyCondition is true when the control-plane endpoint is known and lies in a network.
@@ -137,12 +137,10 @@ const (
 
 // Reasons of NetworksValid.
 const (
-	// NetworksValidReason: networks and failure domains fit together.
+	// NetworksValidReason: the networks fit together.
 	NetworksValidReason = "NetworksValid"
 	// NetworksInvalidReason: a network cannot work; the message names it.
 	NetworksInvalidReason = "NetworksInvalid"
-	// FailureDomainWithoutHostsReason: no host carries the label of a declared failure domain.
-	FailureDomainWithoutHostsReason = "FailureDomainWithoutHosts"
 )
 
 // Reasons of HostsAvailable.
@@ -151,6 +149,8 @@ const (
 	HostsAvailableReason = "HostsAvailable"
 	// NotEnoughHostsReason: more machines are wanted than hosts match.
 	NotEnoughHostsReason = "NotEnoughHosts"
+	// FailureDomainWithoutHostsReason: no host carries the label of a declared failure domain.
+	FailureDomainWithoutHostsReason = "FailureDomainWithoutHosts"
 )
 
 // Reasons of ControlPlaneEndpointReady.

@@ -1,0 +1,115 @@
+// Copyright 2026 The EdgeMetal Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	ipamv1 "sigs.k8s.io/cluster-api/api/ipam/v1beta2"
+	"sigs.k8s.io/cluster-api/util/conditions"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
+)
+
+// Fields by which the cache finds objects.
+const (
+	// hostIndex finds EdgeMachines by the name of their host.
+	hostIndex = "edgemachine.host"
+	// waitingIndex finds EdgeMachines by what they wait for that another object's change can bring.
+	waitingIndex = "edgemachine.waiting"
+	// addressIndex finds EdgeMachines by <cluster>/<IP address>.
+	addressIndex = "edgemachine.address"
+	// claimOwnerIndex finds IPAddressClaims by the name of the EdgeMachine that controls them.
+	claimOwnerIndex = "ipaddressclaim.owner"
+	// templateClusterIndex finds EdgeMachineTemplates by the name of the Cluster that owns them.
+	templateClusterIndex = "edgemachinetemplate.cluster"
+)
+
+// Values of waitingIndex.
+const (
+	waitingForHost    = "host"
+	waitingForAddress = "address"
+)
+
+// AddIndexes teaches the cache how the controllers look things up.
+func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
+	for _, index := range []struct {
+		object  client.Object
+		field   string
+		extract client.IndexerFunc
+	}{
+		{&infrav1.EdgeMachine{}, hostIndex, indexHost},
+		{&infrav1.EdgeMachine{}, waitingIndex, indexWaiting},
+		{&infrav1.EdgeMachine{}, addressIndex, indexAddresses},
+		{&ipamv1.IPAddressClaim{}, claimOwnerIndex, indexClaimOwner},
+		{&infrav1.EdgeMachineTemplate{}, templateClusterIndex, indexTemplateCluster},
+	} {
+		if err := indexer.IndexField(ctx, index.object, index.field, index.extract); err != nil {
+			return fmt.Errorf("adding index %s: %w", index.field, err)
+		}
+	}
+	return nil
+}
+
+func indexHost(obj client.Object) []string {
+	if host := obj.GetAnnotations()[infrav1.HostAnnotation]; host != "" {
+		return []string{host}
+	}
+	return nil
+}
+
+func indexWaiting(obj client.Object) []string {
+	machine, ok := obj.(*infrav1.EdgeMachine)
+	switch {
+	case !ok || !machine.DeletionTimestamp.IsZero() || machine.Spec.ProviderID != "":
+		return nil
+	case machine.Annotations[infrav1.HostAnnotation] == "":
+		return []string{waitingForHost}
+	case conditions.GetReason(machine, infrav1.NetworkDataValidCondition) == infrav1.AddressTakenReason:
+		return []string{waitingForAddress}
+	default:
+		return nil
+	}
+}
+
+func indexAddresses(obj client.Object) []string {
+	machine, ok := obj.(*infrav1.EdgeMachine)
+	if !ok {
+		return nil
+	}
+	var keys []string
+	for _, address := range machine.Status.Addresses {
+		if address.Type == clusterv1.MachineInternalIP {
+			keys = append(keys, machine.Labels[clusterv1.ClusterNameLabel]+"/"+address.Address)
+		}
+	}
+	return keys
+}
+
+func indexClaimOwner(obj client.Object) []string {
+	owner := metav1.GetControllerOf(obj)
+	if owner == nil || owner.Kind != "EdgeMachine" {
+		return nil
+	}
+	return []string{owner.Name}
+}
+
+func indexTemplateCluster(obj client.Object) []string {
+	for _, owner := range obj.GetOwnerReferences() {
+		if owner.Kind == "Cluster" {
+			return []string{owner.Name}
+		}
+	}
+	return nil
+}
+
+// isNodeChange tells whether an update of a Node can matter to an EdgeMachine. Heartbeats do not.
+func isNodeChange(before, after *corev1.Node) bool {
+	return before.Spec.ProviderID != after.Spec.ProviderID || len(before.Status.Addresses) != len(after.Status.Addresses)
+}
