@@ -117,3 +117,11 @@ func (p Plan) VIPInterface(vip netip.Addr) (string, error) {
 	}
 	return "", addressInvalid("controlPlaneEndpoint.host %s lies in no subnet of this machine's interfaces; add an interface on its network to the control-plane machines, or use controlPlaneVIP.mode External", vip)
 }
+
+// FirstLink is the name of the link of the first interface, which carries the Node's address.
+func (p Plan) FirstLink() string {
+	if len(p.interfaces) == 0 {
+		return ""
+	}
+	return p.interfaces[0].link
+}
