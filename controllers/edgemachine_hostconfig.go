@@ -97,14 +97,15 @@ func bootstrapHint(s *machineScope) string {
 
 func renderInput(s *machineScope, payload *corev1.Secret) bootstrap.Input {
 	input := bootstrap.Input{
-		Payload:    bootstrap.Payload{Format: string(payload.Data["format"]), Value: payload.Data["value"]},
-		Cluster:    s.cluster.Name,
-		Namespace:  s.edgeMachine.Namespace,
-		Machine:    s.edgeMachine.Name,
-		InstanceID: string(s.edgeMachine.UID),
-		Host:       s.host.Name,
-		ProviderID: providerID(s.edgeMachine, s.host.Name),
-		Plan:       *s.plan,
+		Payload:       bootstrap.Payload{Format: string(payload.Data["format"]), Value: payload.Data["value"]},
+		Cluster:       s.cluster.Name,
+		Namespace:     s.edgeMachine.Namespace,
+		Machine:       s.edgeMachine.Name,
+		InstanceID:    string(s.edgeMachine.UID),
+		Host:          s.host.Name,
+		ProviderID:    providerID(s.edgeMachine, s.host.Name),
+		FailureDomain: s.host.Labels[infrav1.FailureDomainLabel],
+		Plan:          *s.plan,
 	}
 	if isControlPlane(s.machine) {
 		input.ControlPlane = &bootstrap.ControlPlane{

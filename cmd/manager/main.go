@@ -55,14 +55,17 @@ func start(ctx context.Context, options *options) error {
 	if err := setupControllers(ctx, mgr, options); err != nil {
 		return err
 	}
-	ctrl.Log.Info("Starting manager", "version", version())
+	ctrl.Log.Info("Starting manager", "version", buildVersion())
 	return mgr.Start(ctx)
 }
 
-// version of this build, as Go recorded it.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok {
+// version is set by the linker on releases.
+var version string //nolint:gochecknoglobals // The linker sets variables only.
+
+// buildVersion is the version of this build: the release, else what Go recorded.
+func buildVersion() string {
+	if info, ok := debug.ReadBuildInfo(); version == "" && ok {
 		return info.Main.Version
 	}
-	return "unknown"
+	return version
 }

@@ -61,8 +61,8 @@ func newManager(restConfig *rest.Config, o *options) (ctrl.Manager, error) {
 		return nil, fmt.Errorf("reading flags: %w", err)
 	}
 	restConfig.QPS, restConfig.Burst = o.kubeAPIQPS, o.kubeAPIBurst
-	restConfig.UserAgent = controllerName + "/" + version()
-	restConfig.WarningHandlerWithContext = apiwarnings.DefaultHandler(ctrl.Log.WithName("API Server Warning"))
+	restConfig.UserAgent = controllerName + "/" + buildVersion()
+	restConfig.WarningHandler = apiwarnings.DefaultHandler(ctrl.Log.WithName("API Server Warning"))
 	cacheOptions, err := cacheOptions(o)
 	if err != nil {
 		return nil, err
