@@ -1,0 +1,173 @@
+// Copyright 2026 The EdgeMetal Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package kubelet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+const mirrorInterval = 500 * time.Millisecond
+
+// mirrorRefresh is how often mirror pods are compared with the API, to bring back what somebody deleted.
+const mirrorRefresh = 20 * time.Second
+
+// keepMirrorPods shows static pods in the API and keeps their status up to date.
+func (k *instance) keepMirrorPods(ctx context.Context) {
+	reported := map[string]corev1.PodStatus{}
+	var refreshed time.Time
+	k.every(ctx, mirrorInterval, "mirror pods", func(ctx context.Context) error {
+		if time.Since(refreshed) > mirrorRefresh {
+			if err := k.refreshMirrors(ctx, reported); err != nil {
+				return err
+			}
+			refreshed = time.Now()
+		}
+		var errs []error
+		for _, pod := range k.pods.list() {
+			status := podStatus(pod, k.nodeIP.String())
+			key := pod.pod.Name + "/" + pod.hash
+			if old, ok := reported[key]; ok && equality.Semantic.DeepEqual(old, status) {
+				continue
+			}
+			if err := k.mirror(ctx, pod, status); err != nil {
+				errs = append(errs, fmt.Errorf("pod %s: %w", pod.pod.Name, err))
+				continue
+			}
+			reported[key] = status
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// refreshMirrors deletes mirror pods of this node whose static pod is gone or changed, and forgets what was
+// reported of pods that are not in the API any more.
+func (k *instance) refreshMirrors(ctx context.Context, reported map[string]corev1.PodStatus) error {
+	list, err := k.client.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{
+		FieldSelector: fields.OneTermEqualSelector("spec.nodeName", k.settings.NodeName).String(),
+	})
+	if err != nil {
+		return err
+	}
+	present := map[string]bool{}
+	for i := range list.Items {
+		pod := &list.Items[i]
+		hash, isMirror := pod.Annotations[annotationMirror]
+		if !isMirror {
+			continue
+		}
+		if running := k.pods.find(pod.Namespace, pod.Name); running != nil && running.hash == hash && pod.DeletionTimestamp == nil {
+			present[pod.Name+"/"+hash] = true
+			continue
+		}
+		if err := k.deleteMirror(ctx, pod.Namespace, pod.Name); err != nil {
+			return err
+		}
+	}
+	for key := range reported {
+		if !present[key] {
+			delete(reported, key)
+		}
+	}
+	return nil
+}
+
+func (k *instance) deleteMirror(ctx context.Context, namespace, name string) error {
+	err := k.client.CoreV1().Pods(namespace).Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// mirror makes the mirror pod if it is not there, and writes its status.
+func (k *instance) mirror(ctx context.Context, pod *staticPod, status corev1.PodStatus) error {
+	pods := k.client.CoreV1().Pods(pod.pod.Namespace)
+	existing, err := pods.Get(ctx, pod.pod.Name, metav1.GetOptions{})
+	if err == nil && existing.Annotations[annotationMirror] != pod.hash {
+		if err := k.deleteMirror(ctx, pod.pod.Namespace, pod.pod.Name); err != nil {
+			return err
+		}
+		err = apierrors.NewNotFound(corev1.Resource("pods"), pod.pod.Name)
+	}
+	if apierrors.IsNotFound(err) {
+		if err := k.createMirror(ctx, pod); err != nil {
+			return err
+		}
+	} else if err != nil {
+		return err
+	}
+	patch, err := json.Marshal(map[string]any{"status": status})
+	if err != nil {
+		return fmt.Errorf("encoding the status: %w", err)
+	}
+	_, err = pods.Patch(ctx, pod.pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	return err
+}
+
+func (k *instance) createMirror(ctx context.Context, pod *staticPod) error {
+	node, err := k.client.CoreV1().Nodes().Get(ctx, k.settings.NodeName, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	mirror := pod.pod.DeepCopy()
+	mirror.UID = ""
+	owner := nodeOwner(node)
+	owner.Controller = new(true)
+	mirror.OwnerReferences = []metav1.OwnerReference{owner}
+	mirror.Annotations[annotationMirror] = pod.hash
+	mirror.Annotations[annotationSeen] = time.Now().Format(time.RFC3339Nano)
+	_, err = k.client.CoreV1().Pods(mirror.Namespace).Create(ctx, mirror, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
+// podStatus is the pod's status as the kubelet would report it.
+func podStatus(pod *staticPod, hostIP string) corev1.PodStatus {
+	ready, running := true, true
+	var statuses []corev1.ContainerStatus
+	started := metav1.Time{}
+	for _, c := range pod.containers {
+		status := c.current()
+		statuses = append(statuses, status)
+		ready = ready && status.Ready
+		running = running && status.State.Running != nil
+		if status.State.Running != nil && started.IsZero() {
+			started = status.State.Running.StartedAt
+		}
+	}
+	condition := func(kind corev1.PodConditionType, is bool) corev1.PodCondition {
+		status := corev1.ConditionFalse
+		if is {
+			status = corev1.ConditionTrue
+		}
+		return corev1.PodCondition{Type: kind, Status: status}
+	}
+	phase := corev1.PodPending
+	if running {
+		phase = corev1.PodRunning
+	}
+	return corev1.PodStatus{
+		Phase: phase, HostIP: hostIP, PodIP: hostIP, StartTime: started.DeepCopy(),
+		HostIPs: []corev1.HostIP{{IP: hostIP}}, PodIPs: []corev1.PodIP{{IP: hostIP}},
+		Conditions: []corev1.PodCondition{
+			condition(corev1.PodScheduled, true), condition(corev1.PodInitialized, true), condition(corev1.PodReadyToStartContainers, true),
+			condition(corev1.ContainersReady, ready), condition(corev1.PodReady, ready),
+		},
+		ContainerStatuses: statuses,
+		QOSClass:          corev1.PodQOSBurstable,
+	}
+}
