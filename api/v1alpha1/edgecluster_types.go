@@ -9,7 +9,8 @@ import (
 )
 
 // EdgeClusterSpec describes the site: what its machines share.
-// +kubebuilder:validation:XValidation:rule="!has(self.networks) || self.networks.all(n, !has(n.subnets) || n.subnets.all(s, !isCIDR(s.cidr) || self.networks.all(m, !has(m.subnets) || m.subnets.all(t, !isCIDR(t.cidr) || (n.name == m.name && s.cidr == t.cidr) || !(cidr(s.cidr).containsIP(cidr(t.cidr).ip()))))))",message="networks: subnets overlap; every cidr may appear once and must not contain another",fieldPath=".networks"
+// +kubebuilder:validation:XValidation:rule="!has(self.networks) || self.networks.all(n, !has(n.subnets) || n.subnets.all(s, !isCIDR(s.cidr) || self.networks.all(m, !has(m.subnets) || m.subnets.all(t, s.cidr == t.cidr || !isCIDR(t.cidr) || !cidr(s.cidr).containsIP(cidr(t.cidr).ip())))))",message="networks: subnets overlap; every cidr may appear once and must not contain another",fieldPath=".networks"
+// +kubebuilder:validation:XValidation:rule="!has(self.networks) || self.networks.all(n, !has(n.subnets) || n.subnets.all(s, self.networks.exists_one(m, has(m.subnets) && m.subnets.exists(t, t.cidr == s.cidr))))",message="networks: subnets overlap; two networks list the same cidr, give each its own",fieldPath=".networks"
 // +kubebuilder:validation:XValidation:rule="!has(self.networks) || self.networks.all(n, !has(n.subnets) || n.subnets.all(s, n.subnets.exists_one(t, t.cidr == s.cidr)))",message="networks: a network lists the same cidr twice; remove one",fieldPath=".networks"
 type EdgeClusterSpec struct {
 	// controlPlaneEndpoint is the address of the workload cluster's API server. May be left empty when the control-plane
