@@ -9,6 +9,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -142,6 +143,27 @@ func (a *Authority) Issue(r Request) (Pair, error) {
 		return Pair{}, fmt.Errorf("sign the certificate of %s: %w", r.CommonName, err)
 	}
 	return encode(der, key)
+}
+
+// ServerTLS issues a certificate for a server on addr whose clients must show a certificate of this
+// authority.
+func (a *Authority) ServerTLS(commonName string, addr netip.Addr) (*tls.Config, error) {
+	pair, err := a.Issue(Request{CommonName: commonName, Addresses: []netip.Addr{addr}})
+	if err != nil {
+		return nil, err
+	}
+	cert, err := tls.X509KeyPair(pair.Cert, pair.Key)
+	if err != nil {
+		return nil, fmt.Errorf("load the certificate of %s: %w", commonName, err)
+	}
+	clients := x509.NewCertPool()
+	clients.AddCert(a.cert)
+	return &tls.Config{
+		Certificates: []tls.Certificate{cert},
+		ClientAuth:   tls.RequireAndVerifyClientCert,
+		ClientCAs:    clients,
+		MinVersion:   tls.VersionTLS12,
+	}, nil
 }
 
 // NewKey makes a private key and its public half, both PEM: what signs ServiceAccount tokens.

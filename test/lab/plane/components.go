@@ -147,7 +147,7 @@ func controllerManagerProcess(c Config, chosen ports, creds *credentials, kubeco
 }
 
 // writeEgress tells kube-apiserver to reach Services through the proxy; "" without a proxy.
-func writeEgress(c Config) (string, error) {
+func writeEgress(c Config, creds *credentials) (string, error) {
 	if c.ServiceProxy == "" {
 		return "", nil
 	}
@@ -157,7 +157,14 @@ func writeEgress(c Config) (string, error) {
 			Name: "cluster",
 			Connection: egressConnection{
 				ProxyProtocol: "HTTPConnect",
-				Transport:     egressTransport{TCP: egressTCP{URL: "http://" + c.ServiceProxy}},
+				Transport: egressTransport{TCP: egressTCP{
+					URL: "https://" + c.ServiceProxy,
+					TLSConfig: egressTLS{
+						CABundle:   creds.path("ca.crt"),
+						ClientCert: creds.path("kube-apiserver.crt"),
+						ClientKey:  creds.path("kube-apiserver.key"),
+					},
+				}},
 			},
 		}},
 	}
@@ -194,5 +201,12 @@ type egressTransport struct {
 }
 
 type egressTCP struct {
-	URL string `json:"url"`
+	URL       string    `json:"url"`
+	TLSConfig egressTLS `json:"tlsConfig"`
+}
+
+type egressTLS struct {
+	CABundle   string `json:"caBundle"`
+	ClientCert string `json:"clientCert"`
+	ClientKey  string `json:"clientKey"`
 }

@@ -24,7 +24,8 @@ type Config struct {
 	// Paths of the executables.
 	Etcd, APIServer, ControllerManager string
 	// ServiceProxy is the "host:port" of an HTTP CONNECT proxy through which kube-apiserver reaches
-	// the addresses of Services, and so webhooks; nothing else routes these addresses here.
+	// the addresses of Services, and so webhooks; nothing else routes these addresses here. It serves
+	// TLS with a certificate of the plane's authority, which it may also demand of its client.
 	ServiceProxy string
 }
 

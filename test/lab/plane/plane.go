@@ -61,7 +61,7 @@ func (p *Plane) boot(ctx context.Context, c Config, chosen ports, creds *credent
 	if err != nil {
 		return err
 	}
-	egress, err := writeEgress(c)
+	egress, err := writeEgress(c, creds)
 	if err != nil {
 		return err
 	}
@@ -103,21 +103,24 @@ func (p *Plane) RESTConfig() *rest.Config { return rest.CopyConfig(p.config) }
 // Authority signs what the control plane trusts.
 func (p *Plane) Authority() *pki.Authority { return p.authority }
 
-// Failed is closed when one of the processes has ended, by Stop or by itself.
-func (p *Plane) Failed() <-chan struct{} {
-	failed := make(chan struct{})
-	any := make(chan struct{}, len(p.processes))
+// Wait returns when ctx ends, or earlier with an error when a process has ended by itself.
+func (p *Plane) Wait(ctx context.Context) error {
+	ended := make(chan error, len(p.processes))
 	for _, process := range p.processes {
 		go func() {
-			<-process.Done()
-			any <- struct{}{}
+			select {
+			case <-process.Done():
+				ended <- fmt.Errorf("%s ended: %w", process.Name(), process.Err())
+			case <-ctx.Done():
+			}
 		}()
 	}
-	go func() {
-		<-any
-		close(failed)
-	}()
-	return failed
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // Stop ends the processes, last started first, and returns when they are gone.

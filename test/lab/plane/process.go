@@ -131,6 +131,9 @@ func (r *Running) waitReady(ctx context.Context, ready func(context.Context) err
 	}
 }
 
+// Name of the process, as it was started with.
+func (r *Running) Name() string { return r.name }
+
 // Pid is the process id.
 func (r *Running) Pid() int { return r.cmd.Process.Pid }
 

@@ -8,6 +8,7 @@ package services
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -50,8 +51,10 @@ func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 func (p *Proxy) Close() { _ = p.listener.Close() }
 
 // Serve answers until ctx ends, which also closes the connections that are open.
-func (p *Proxy) Serve(ctx context.Context, resolve Resolve, log logr.Logger) error {
+func (p *Proxy) Serve(ctx context.Context, config *tls.Config, resolve Resolve, log logr.Logger) error {
 	server := &http.Server{
+		TLSConfig:         config,
+		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){}, // HTTP/1.1: CONNECT takes the connection over
 		ReadHeaderTimeout: headerTimeout,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			upstream, err := connect(r, resolve)
@@ -65,7 +68,7 @@ func (p *Proxy) Serve(ctx context.Context, resolve Resolve, log logr.Logger) err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	err := server.Serve(p.listener)
+	err := server.ServeTLS(p.listener, "", "")
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

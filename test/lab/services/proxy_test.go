@@ -6,6 +6,8 @@ package services_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/go-logr/logr/testr"
 
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/pki"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/services"
 )
 
@@ -29,10 +32,19 @@ func TestProxyConnectsOnlyToKnownServices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	authority, err := pki.NewAuthority("lab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := authority.ServerTLS("proxy", netip.MustParseAddr("127.0.0.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := clientTLS(t, authority)
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() {
-		served <- proxy.Serve(ctx, func(_ context.Context, a netip.AddrPort) (string, error) {
+		served <- proxy.Serve(ctx, server, func(_ context.Context, a netip.AddrPort) (string, error) {
 			if a != known {
 				return "", errors.New("no such Service")
 			}
@@ -40,7 +52,7 @@ func TestProxyConnectsOnlyToKnownServices(t *testing.T) {
 		}, testr.New(t))
 	}()
 
-	conn, status := connect(t, proxy.Addr(), known.String())
+	conn, status := connect(t, client, proxy.Addr(), known.String())
 	if status != http.StatusOK {
 		t.Fatalf("CONNECT to the Service: status %d", status)
 	}
@@ -48,9 +60,16 @@ func TestProxyConnectsOnlyToKnownServices(t *testing.T) {
 		t.Errorf("through the tunnel: %q, want the webhook's answer", got)
 	}
 	for _, address := range []string{"10.96.3.4:80", "127.0.0.1:22", "example.org:443"} {
-		if _, status := connect(t, proxy.Addr(), address); status != http.StatusBadGateway {
+		if _, status := connect(t, client, proxy.Addr(), address); status != http.StatusBadGateway {
 			t.Errorf("CONNECT to %s: status %d, want 502", address, status)
 		}
+	}
+	if stranger, err := tls.Dial("tcp", proxy.Addr(), &tls.Config{RootCAs: client.RootCAs}); err == nil {
+		// With TLS 1.3 the refusal arrives with the first read.
+		if _, err := stranger.Read(make([]byte, 1)); err == nil {
+			t.Error("a client without a certificate was accepted")
+		}
+		_ = stranger.Close()
 	}
 	cancel() // with a tunnel still open
 	if err := <-served; err != nil {
@@ -58,9 +77,9 @@ func TestProxyConnectsOnlyToKnownServices(t *testing.T) {
 	}
 }
 
-func connect(t *testing.T, proxy, address string) (net.Conn, int) {
+func connect(t *testing.T, config *tls.Config, proxy, address string) (net.Conn, int) {
 	t.Helper()
-	conn, err := net.Dial("tcp", proxy)
+	conn, err := tls.Dial("tcp", proxy, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +92,21 @@ func connect(t *testing.T, proxy, address string) (net.Conn, int) {
 		t.Fatal(err)
 	}
 	return conn, response.StatusCode
+}
+
+func clientTLS(t *testing.T, authority *pki.Authority) *tls.Config {
+	t.Helper()
+	pair, err := authority.Issue(pki.Request{CommonName: "kube-apiserver"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := tls.X509KeyPair(pair.Cert, pair.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(authority.Pair().Cert)
+	return &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{cert}}
 }
 
 func get(t *testing.T, conn net.Conn) string {

@@ -1,0 +1,153 @@
+// Copyright 2026 The EdgeMetal Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+const accessFile = "lab.json"
+
+// Access is how a running lab is used, from this process or another.
+type Access struct {
+	// Dir of the lab's state.
+	Dir string `json:"dir"`
+	// LogDir holds a log per process.
+	LogDir string `json:"logDir"`
+	// Kubeconfig of the management cluster's administrator.
+	Kubeconfig string `json:"kubeconfig"`
+	// ClusterctlConfig names the local provider repository.
+	ClusterctlConfig string `json:"clusterctlConfig"`
+	// ClusterctlPath and KubectlPath are the executables.
+	ClusterctlPath string `json:"clusterctlPath"`
+	KubectlPath    string `json:"kubectlPath"`
+	// Site is the hosts' network.
+	Site Site `json:"site"`
+	// Pid of the process that runs the lab.
+	Pid int `json:"pid"`
+}
+
+// Open reads how to use the lab in a folder. Whether it runs is another question.
+func Open(dir string) (Access, error) {
+	data, err := os.ReadFile(filepath.Join(dir, accessFile))
+	if err != nil {
+		return Access{}, fmt.Errorf("open the lab: %w", err)
+	}
+	var a Access
+	if err := json.Unmarshal(data, &a); err != nil {
+		return Access{}, fmt.Errorf("open the lab: decode %s: %w", accessFile, err)
+	}
+	return a, nil
+}
+
+func (a Access) save() error {
+	data, err := json.MarshalIndent(a, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode how to use the lab: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(a.Dir, accessFile), append(data, '\n'), 0o644); err != nil {
+		return fmt.Errorf("keep how to use the lab: %w", err)
+	}
+	return nil
+}
+
+// RESTConfig is the administrator's client configuration, without client-side rate limit.
+func (a Access) RESTConfig() (*rest.Config, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", a.Kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("read the lab's kubeconfig: %w", err)
+	}
+	config.QPS = -1
+	return config, nil
+}
+
+// Command is a run of clusterctl or kubectl against the lab.
+type Command struct {
+	Args []string
+	// Variables are for clusterctl's templates, beside those of the site, which they override.
+	Variables map[string]string
+	Stdin     []byte
+	// Kubeconfig of another cluster; empty for the lab's.
+	Kubeconfig string
+}
+
+// Clusterctl runs clusterctl and returns what it wrote to stdout. An error holds what it wrote to
+// stderr.
+func (a Access) Clusterctl(ctx context.Context, args ...string) (string, error) {
+	return a.RunClusterctl(ctx, Command{Args: args})
+}
+
+// RunClusterctl is Clusterctl with variables.
+func (a Access) RunClusterctl(ctx context.Context, c Command) (string, error) {
+	c.Args = append([]string{"--config", a.ClusterctlConfig}, c.Args...)
+	return a.run(ctx, a.ClusterctlPath, c)
+}
+
+// Kubectl runs kubectl and returns what it wrote to stdout. An error holds what it wrote to stderr.
+func (a Access) Kubectl(ctx context.Context, args ...string) (string, error) {
+	return a.RunKubectl(ctx, Command{Args: args})
+}
+
+// RunKubectl is Kubectl with an input or for another cluster.
+func (a Access) RunKubectl(ctx context.Context, c Command) (string, error) {
+	return a.run(ctx, a.KubectlPath, c)
+}
+
+// Apply is `kubectl apply -f -`.
+func (a Access) Apply(ctx context.Context, manifest string) error {
+	_, err := a.RunKubectl(ctx, Command{Args: []string{"apply", "-f", "-"}, Stdin: []byte(manifest)})
+	return err
+}
+
+func (a Access) run(ctx context.Context, program string, c Command) (string, error) {
+	cmd := exec.CommandContext(ctx, program, c.Args...)
+	cmd.Dir = a.Dir
+	cmd.Env = a.environment(c)
+	cmd.Stdin = bytes.NewReader(c.Stdin)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		name, _, _ := strings.Cut(filepath.Base(program), "-v")
+		return stdout.String(), fmt.Errorf("%s %s: %w: %s", name, strings.Join(c.Args, " "), err, strings.TrimSpace(stderr.String()))
+	}
+	return stdout.String(), nil
+}
+
+// environment is complete: nothing of the caller's, whose kubeconfig or clusterctl settings must not
+// leak into the lab.
+func (a Access) environment(c Command) []string {
+	home := filepath.Join(a.Dir, "home")
+	kubeconfig := c.Kubeconfig
+	if kubeconfig == "" {
+		kubeconfig = a.Kubeconfig
+	}
+	variables := a.Site.Variables()
+	maps.Copy(variables, map[string]string{
+		"PATH":            "/usr/bin:/bin",
+		"HOME":            home,
+		"XDG_CONFIG_HOME": filepath.Join(home, ".config"),
+		"KUBECONFIG":      kubeconfig,
+		// The check for a newer clusterctl would go to the internet.
+		"CLUSTERCTL_DISABLE_VERSIONCHECK": "true",
+		"CLUSTER_TOPOLOGY":                "true",
+	})
+	maps.Copy(variables, c.Variables)
+	var env []string
+	for _, name := range slices.Sorted(maps.Keys(variables)) {
+		env = append(env, name+"="+variables[name])
+	}
+	return env
+}
