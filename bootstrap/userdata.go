@@ -69,7 +69,6 @@ func (p payload) entity() ([]byte, error) {
 // ASCII do not survive MIME parsers unchanged.
 func entity(headers []string, body []byte) []byte {
 	var out bytes.Buffer
-	out.WriteString("MIME-Version: 1.0\n")
 	for _, header := range headers {
 		out.WriteString(header + "\n")
 	}

@@ -11,37 +11,63 @@ import (
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 )
 
-// planInterfaces gives every interface its address and routes.
+// minIPv6MTU is the smallest MTU of a link with IPv6 (RFC 8200, section 5).
+const minIPv6MTU = 1280
+
+// planInterfaces gives every interface its address, routes and nameservers.
 func planInterfaces(joined []joinedInterface, in Input) ([]plannedInterface, error) {
 	planned := make([]plannedInterface, 0, len(joined))
-	for i, item := range joined {
-		result := plannedInterface{link: item.link, network: item.network}
-		if item.network.Addresses.DHCP == nil {
-			address, gateway, err := planAddress(item, in)
-			if err != nil {
-				return nil, err
-			}
-			result.address = address
-			if i == 0 || completesDefaultRoutes(planned, result) {
-				result.gateway = gateway
-			}
-			if result.routes, err = planRoutes(item, gateway); err != nil {
-				return nil, err
-			}
+	var nameservers []netip.Addr
+	for _, item := range joined {
+		result, err := planInterface(item, planned, in)
+		if err != nil {
+			return nil, err
 		}
+		if result.nameservers, err = newNameservers(item.network, nameservers); err != nil {
+			return nil, err
+		}
+		nameservers = append(nameservers, result.nameservers...)
 		planned = append(planned, result)
 	}
 	return planned, nil
 }
 
+func planInterface(item joinedInterface, earlier []plannedInterface, in Input) (plannedInterface, error) {
+	result := plannedInterface{link: item.link, network: item.network}
+	var err error
+	if item.network.Addresses.DHCP != nil {
+		result.routes, err = planRoutes(item, dhcpGateway(item.network))
+		return result, err
+	}
+	address, gateway, err := planAddress(item, in)
+	if err != nil {
+		return plannedInterface{}, err
+	}
+	result.address = address
+	if len(earlier) == 0 || completesDefaultRoutes(earlier, result) {
+		result.gateway = gateway
+	}
+	if result.routes, err = planRoutes(item, gateway); err != nil {
+		return plannedInterface{}, err
+	}
+	return result, nil
+}
+
 // completesDefaultRoutes reports whether next is the first interface on the first interface's link in the other address family.
 func completesDefaultRoutes(earlier []plannedInterface, next plannedInterface) bool {
-	if len(earlier) == 0 || next.link != earlier[0].link {
-		return false
-	}
-	return !slices.ContainsFunc(earlier, func(e plannedInterface) bool {
+	return next.link == earlier[0].link && !slices.ContainsFunc(earlier, func(e plannedInterface) bool {
 		return e.link == next.link && familyIs4(e) == next.address.Addr().Is4()
 	})
+}
+
+// dhcpGateway is the router of a network whose addresses come from DHCP, as far as its subnets tell. The default route is DHCP's.
+func dhcpGateway(network infrav1.Network) netip.Addr {
+	for _, subnet := range network.Subnets {
+		if gateway, err := netip.ParseAddr(subnet.Gateway); err == nil && gateway.Is4() {
+			return gateway
+		}
+	}
+	return netip.Addr{}
 }
 
 // familyIs4 counts DHCP as IPv4, which is what it asks for.
@@ -63,6 +89,9 @@ func planAddress(item joinedInterface, in Input) (netip.Prefix, netip.Addr, erro
 		return netip.Prefix{}, netip.Addr{}, addressInvalid("%s: address %s is the network address of %s of network %q; use another one", item.field, address, prefix.Masked(), name)
 	case address.Is4() && address == lastAddress(prefix) && prefix.Bits() < address.BitLen()-1:
 		return netip.Prefix{}, netip.Addr{}, addressInvalid("%s: address %s is the broadcast address of %s of network %q; use another one", item.field, address, prefix.Masked(), name)
+	case address.Is6() && item.network.MTU != 0 && item.network.MTU < minIPv6MTU:
+		return netip.Prefix{}, netip.Addr{}, &Error{Reason: infrav1.MTUInvalidReason, Message: fmt.Sprintf(
+			"network %q: mtu %d is too small for its IPv6 address %s; IPv6 needs %d", name, item.network.MTU, address, minIPv6MTU)}
 	case address == in.VIP.Unmap():
 		return netip.Prefix{}, netip.Addr{}, addressInvalid("%s: address %s of network %q is the control-plane endpoint; take it out of the pool or the host's annotation", item.field, address, name)
 	}
@@ -123,18 +152,16 @@ func planRoutes(item joinedInterface, gateway netip.Addr) ([]plannedRoute, error
 	return routes, nil
 }
 
-// collectNameservers lists the nameservers of the joined networks in order, each once.
-func collectNameservers(joined []joinedInterface) ([]netip.Addr, error) {
+// newNameservers lists the nameservers of a network in order, without those that are known.
+func newNameservers(network infrav1.Network, known []netip.Addr) ([]netip.Addr, error) {
 	var servers []netip.Addr
-	for _, item := range joined {
-		for i, text := range item.network.Nameservers {
-			server, err := netip.ParseAddr(text)
-			if err != nil {
-				return nil, addressInvalid("network %q: nameservers[%d]: %q is not an IP address", item.network.Name, i, text)
-			}
-			if !slices.Contains(servers, server) {
-				servers = append(servers, server)
-			}
+	for i, text := range network.Nameservers {
+		server, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, addressInvalid("network %q: nameservers[%d]: %q is not an IP address", network.Name, i, text)
+		}
+		if !slices.Contains(known, server) && !slices.Contains(servers, server) {
+			servers = append(servers, server)
 		}
 	}
 	return servers, nil

@@ -6,6 +6,7 @@ package hostnet
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 )
@@ -55,7 +56,20 @@ func planLinks(links []infrav1.Link, joined []joinedInterface, nics map[string]N
 		}
 		planned = append(planned, plannedLink{Link: link, mac: linkMAC(link, links, nics), mtu: mtu})
 	}
-	return planned, nil
+	return planned, checkMembers(planned)
+}
+
+// checkMembers refuses a bond's member whose MTU is larger than the bond's: Linux would lower it without a word.
+func checkMembers(links []plannedLink) error {
+	for i, member := range links {
+		for _, bond := range links {
+			if bond.Bond != nil && slices.Contains(bond.Bond.Members, member.Name) && member.mtu != bond.mtu {
+				return &Error{Reason: infrav1.MTUInvalidReason, Message: fmt.Sprintf(
+					"links[%d].mtu: %d of link %q is not the MTU %d of bond %q, which its members share; remove links[%d].mtu or set that of the bond", i, member.mtu, member.Name, bond.mtu, bond.Name, i)}
+			}
+		}
+	}
+	return nil
 }
 
 // linkMAC is the MAC address of an ethernet, of a bond's first member, or of a VLAN's parent.
@@ -100,7 +114,15 @@ func checkTopology(links []infrav1.Link, joined []joinedInterface) error {
 	return nil
 }
 
+// bondPrefix is how cloud-init names bonds, see checkBond.
+const bondPrefix = "bond"
+
+// checkBond also wants the names bond0, bond1 and so on: up to release 26.1 cloud-init gives the bonds of OpenStack network data these
+// names, whatever the document says (convert_net_json in cloudinit/sources/helpers/openstack.py).
 func checkBond(at int, bond infrav1.Link, links []infrav1.Link) error {
+	if allowed := bondNames(links); !slices.Contains(allowed, bond.Name) {
+		return linkUnresolved("links[%d].name: cloud-init before release 26.1 names bonds by number, so that %q cannot be relied on; name the bonds of this machine %s", at, bond.Name, strings.Join(allowed, ", "))
+	}
 	if len(bond.Bond.Members) == 0 {
 		return linkUnresolved("links[%d].bond.members: bond %q has no members; name at least one ethernet", at, bond.Name)
 	}
@@ -137,6 +159,17 @@ func checkVLAN(at int, vlan infrav1.Link, links []infrav1.Link) error {
 
 // maxNameLength of a network device in Linux (IFNAMSIZ - 1).
 const maxNameLength = 15
+
+// bondNames are the names for as many bonds as there are.
+func bondNames(links []infrav1.Link) []string {
+	var names []string
+	for _, link := range links {
+		if link.Bond != nil {
+			names = append(names, fmt.Sprintf("%s%d", bondPrefix, len(names)))
+		}
+	}
+	return names
+}
 
 func findLink(links []infrav1.Link, name string) (infrav1.Link, bool) {
 	at := slices.IndexFunc(links, func(l infrav1.Link) bool { return l.Name == name })

@@ -4,33 +4,61 @@
 package hostnet
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
 )
 
 // NetworkData is the plan as OpenStack's network_data.json, the form that a config drive carries. cloud-init reads it with
-// convert_net_json (cloudinit/sources/helpers/openstack.py), which sets these rules:
+// convert_net_json (cloudinit/sources/helpers/openstack.py), and the document suits its releases from 22.4 on:
 //   - an ethernet is found by ethernet_mac_address and renamed to name;
-//   - a bond has the name given, and its parameters are the link's keys that start with bond_;
+//   - ethernets precede bonds, and bonds precede VLANs, because a bond loses members that are defined after it;
+//   - bonds are named bond0, bond1 and so on in order (name counts only since 26.1). Their address is in mac_address:
+//     before 24.2 ethernet_mac_address of a bond replaces that of its members, which are then not found;
 //   - a VLAN needs vlan_mac_address (its parent's here) and is always named <parent>.<id>;
-//   - the default route is a route to 0.0.0.0/0 or ::/0.
+//   - the default route is a route to 0.0.0.0/0 or ::/0;
+//   - nameservers belong to a network: those at the top level would be asked through every link, also those that do not
+//     lead to them. Older releases read dns_nameservers, newer ones OpenStack's own services.
 func (p Plan) NetworkData() []byte {
 	document := networkData{Links: []linkData{}, Networks: []netData{}, Services: []serviceData{}}
-	for _, link := range p.links {
+	for _, link := range slices.SortedStableFunc(slices.Values(p.links), func(a, b plannedLink) int {
+		return cmp.Or(cmp.Compare(layer(a), layer(b)), bondIndex(a)-bondIndex(b))
+	}) {
 		document.Links = append(document.Links, renderLink(link))
 	}
 	for i, item := range p.interfaces {
 		document.Networks = append(document.Networks, renderInterface(i, item))
-	}
-	for _, server := range p.nameservers {
-		document.Services = append(document.Services, serviceData{Type: "dns", Address: server.String()})
 	}
 	out, err := json.MarshalIndent(document, "", "  ")
 	if err != nil {
 		panic(fmt.Sprintf("marshalling strings and numbers: %v", err)) // cannot happen: the types hold nothing else
 	}
 	return append(out, '\n')
+}
+
+// layer orders links so that each comes after those it is made of.
+func layer(link plannedLink) int {
+	switch {
+	case link.Bond != nil:
+		return 1
+	case link.VLAN != nil:
+		return 2
+	default:
+		return 0
+	}
+}
+
+// bondIndex is the number in a bond's name, 0 for other links.
+func bondIndex(link plannedLink) int {
+	if link.Bond == nil {
+		return 0
+	}
+	index, _ := strconv.Atoi(strings.TrimPrefix(link.Name, bondPrefix))
+	return index
 }
 
 type networkData struct {
@@ -44,6 +72,7 @@ type linkData struct {
 	Name         string   `json:"name"`
 	Type         string   `json:"type"`
 	MAC          string   `json:"ethernet_mac_address,omitempty"`
+	BondMAC      string   `json:"mac_address,omitempty"`
 	MTU          int32    `json:"mtu"`
 	BondMode     string   `json:"bond_mode,omitempty"`
 	BondMembers  []string `json:"bond_links,omitempty"`
@@ -57,13 +86,15 @@ type linkData struct {
 }
 
 type netData struct {
-	ID        string      `json:"id"`
-	NetworkID string      `json:"network_id"`
-	Type      string      `json:"type"`
-	Link      string      `json:"link"`
-	IPAddress string      `json:"ip_address,omitempty"`
-	Netmask   string      `json:"netmask,omitempty"`
-	Routes    []routeData `json:"routes,omitempty"`
+	ID        string        `json:"id"`
+	NetworkID string        `json:"network_id"`
+	Type      string        `json:"type"`
+	Link      string        `json:"link"`
+	IPAddress string        `json:"ip_address,omitempty"`
+	Netmask   string        `json:"netmask,omitempty"`
+	Routes    []routeData   `json:"routes,omitempty"`
+	DNS       []string      `json:"dns_nameservers,omitempty"`
+	Services  []serviceData `json:"services,omitempty"`
 }
 
 type routeData struct {
@@ -84,6 +115,8 @@ func renderLink(link plannedLink) linkData {
 	switch {
 	case link.Bond != nil:
 		data.Type = "bond"
+		data.MAC = ""
+		data.BondMAC = link.mac
 		data.BondMode = string(link.Bond.Mode)
 		data.BondMembers = link.Bond.Members
 		data.BondMIIMon = link.Bond.MIIMon
@@ -105,18 +138,24 @@ func renderLink(link plannedLink) linkData {
 
 func renderInterface(at int, item plannedInterface) netData {
 	data := netData{ID: fmt.Sprintf("network%d", at), NetworkID: item.network.Name, Link: item.link}
-	if !item.address.IsValid() {
-		data.Type = "ipv4_dhcp"
-		return data
+	for _, server := range item.nameservers {
+		data.DNS = append(data.DNS, server.String())
+		data.Services = append(data.Services, serviceData{Type: "dns", Address: server.String()})
 	}
-	data.Type = "ipv4"
 	anywhere := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-	if item.address.Addr().Is6() {
+	switch {
+	case !item.address.IsValid():
+		data.Type = "ipv4_dhcp"
+	case item.address.Addr().Is4():
+		data.Type = "ipv4"
+	default:
 		data.Type = "ipv6"
 		anywhere = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 	}
-	data.IPAddress = item.address.Addr().String()
-	data.Netmask = netmask(item.address)
+	if item.address.IsValid() {
+		data.IPAddress = item.address.Addr().String()
+		data.Netmask = netmask(item.address)
+	}
 	if item.gateway.IsValid() {
 		data.Routes = append(data.Routes, renderRoute(plannedRoute{destination: anywhere, gateway: item.gateway}))
 	}

@@ -30,9 +30,8 @@ type Input struct {
 
 // Plan is the validated network of one host. Make it with NewPlan.
 type Plan struct {
-	links       []plannedLink
-	interfaces  []plannedInterface
-	nameservers []netip.Addr
+	links      []plannedLink
+	interfaces []plannedInterface
 }
 
 // plannedLink is a network device.
@@ -51,6 +50,8 @@ type plannedInterface struct {
 	// gateway of the default route; not valid without one.
 	gateway netip.Addr
 	routes  []plannedRoute
+	// nameservers of the network that no earlier interface has.
+	nameservers []netip.Addr
 }
 
 type plannedRoute struct {
@@ -77,11 +78,7 @@ func NewPlan(in Input) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	nameservers, err := collectNameservers(joined)
-	if err != nil {
-		return Plan{}, err
-	}
-	return Plan{links: links, interfaces: interfaces, nameservers: nameservers}, nil
+	return Plan{links: links, interfaces: interfaces}, nil
 }
 
 // NodeAddresses are the static addresses of the first interface and of the other address family on the same link, at most one of
