@@ -60,7 +60,7 @@ func (r *EdgeMachineReconciler) chooseHost(ctx context.Context, s *machineScope)
 		}
 		where := ""
 		if request.FailureDomain != "" {
-			where = fmt.Sprintf(" in failure domain %s", request.FailureDomain)
+			where = " in failure domain " + request.FailureDomain
 		}
 		return s.wait(infrav1.HostClaimedCondition, infrav1.NoHostMatchesReason, "Waiting for a BareMetalHost%s: %s", where, choice), nil
 	}

@@ -121,7 +121,7 @@ func TestJudgeHosts(t *testing.T) {
 	ours, theirs := freeHost("b", ""), freeHost("c", "")
 	ours.Spec.ConsumerRef = &corev1.ObjectReference{Kind: "EdgeMachine", Name: "m"}
 	theirs.Spec.ConsumerRef = &corev1.ObjectReference{Kind: "EdgeMachine", Name: "other"}
-	s := site(func(c *infrav1.EdgeCluster, cluster *clusterv1.Cluster) {
+	s := site(func(_ *infrav1.EdgeCluster, cluster *clusterv1.Cluster) {
 		cluster.Status.ControlPlane = &clusterv1.ClusterControlPlaneStatus{DesiredReplicas: new(int32(1))}
 		cluster.Status.Workers = &clusterv1.WorkersStatus{DesiredReplicas: new(int32(1))}
 	})

@@ -14,7 +14,7 @@ import (
 )
 
 // GroupVersion is the API group and version of every type in this package.
-var GroupVersion = schema.GroupVersion{Group: "infrastructure.cluster.x-k8s.io", Version: "v1alpha1"}
+var GroupVersion = schema.GroupVersion{Group: "infrastructure.cluster.x-k8s.io", Version: "v1alpha1"} //nolint:gochecknoglobals // A value that Go has no constant for; users of the API expect it under this name.
 
 // AddToScheme registers this package's types with a scheme.
 func AddToScheme(scheme *runtime.Scheme) error {

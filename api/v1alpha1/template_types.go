@@ -29,7 +29,7 @@ type EdgeClusterTemplateResource struct {
 
 // EdgeClusterTemplate is what a ClusterClass makes EdgeClusters from. Its spec cannot change.
 // +kubebuilder:object:root=true
-// +kubebuilder:resource:path=edgeclustertemplates,scope=Namespaced,categories=cluster-api,shortName=ect
+// +kubebuilder:resource:path=edgeclustertemplates,scope=Namespaced,categories=cluster-api,shortName=eclt
 // +kubebuilder:metadata:labels="cluster.x-k8s.io/v1beta2=v1alpha1"
 // +kubebuilder:printcolumn:name="Age",type="date",JSONPath=".metadata.creationTimestamp",description="Age"
 type EdgeClusterTemplate struct {

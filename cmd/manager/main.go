@@ -60,7 +60,7 @@ func start(ctx context.Context, options *options) error {
 }
 
 // version is set by the linker on releases.
-var version string //nolint:gochecknoglobals // The linker sets variables only.
+var version string
 
 // buildVersion is the version of this build: the release, else what Go recorded.
 func buildVersion() string {

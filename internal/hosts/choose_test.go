@@ -6,6 +6,7 @@ package hosts_test
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -242,7 +243,7 @@ func BenchmarkChoose(b *testing.B) {
 			Hardware:        infrav1.HardwareRequirements{MinCPUs: 4, MinMemory: new(resource.MustParse("8Gi")), MinNICs: 2},
 			InFailureDomain: map[string]int{"rack-1": 1},
 		}
-		b.Run(fmt.Sprint(count), func(b *testing.B) {
+		b.Run(strconv.Itoa(count), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if choice := hosts.Choose(request, all, statusHardware); len(choice.Hosts) == 0 {

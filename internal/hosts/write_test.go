@@ -32,10 +32,10 @@ func newWriter(t *testing.T, objects ...client.Object) hosts.Writer {
 	return hosts.Writer{Client: fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&bmov1.BareMetalHost{}).WithObjects(objects...).Build()}
 }
 
-func read(t *testing.T, w hosts.Writer, name string) *bmov1.BareMetalHost {
+func read(t *testing.T, w hosts.Writer) *bmov1.BareMetalHost {
 	t.Helper()
 	host := &bmov1.BareMetalHost{}
-	if err := w.Client.Get(t.Context(), client.ObjectKey{Namespace: "site", Name: name}, host); err != nil {
+	if err := w.Client.Get(t.Context(), client.ObjectKey{Namespace: "site", Name: "h"}, host); err != nil {
 		t.Fatal(err)
 	}
 	return host
@@ -52,9 +52,9 @@ func TestClaimProvisionRelease(t *testing.T) {
 		h.Annotations["theirs"] = "kept"
 	})
 	w := newWriter(t, &given)
-	asGiven := read(t, w, "h")
+	asGiven := read(t, w)
 
-	claimed, err := w.Claim(t.Context(), read(t, w, "h"), machine("m"))
+	claimed, err := w.Claim(t.Context(), read(t, w), machine("m"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestClaimProvisionRelease(t *testing.T) {
 	if err := w.Release(t.Context(), cleaned); err != nil {
 		t.Fatal(err)
 	}
-	released := read(t, w, "h")
+	released := read(t, w)
 	released.ResourceVersion, asGiven.ResourceVersion = "", ""
 	if diff := cmp.Diff(asGiven, released); diff != "" {
 		t.Errorf("the host does not go back as it came (-before +after):\n%s", diff)
@@ -96,14 +96,14 @@ func TestClaimProvisionRelease(t *testing.T) {
 func TestSecondClaimConflicts(t *testing.T) {
 	given := available("h")
 	w := newWriter(t, &given)
-	seenByBoth := read(t, w, "h")
+	seenByBoth := read(t, w)
 	if _, err := w.Claim(t.Context(), seenByBoth, machine("first")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Claim(t.Context(), seenByBoth, machine("second")); !apierrors.IsConflict(err) {
 		t.Fatalf("the second claim returned %v, want a conflict", err)
 	}
-	if !hosts.IsClaimedBy(read(t, w, "h"), machine("first")) {
+	if !hosts.IsClaimedBy(read(t, w), machine("first")) {
 		t.Error("the host is not the first claimant's")
 	}
 }
@@ -115,10 +115,10 @@ func TestParkAndUnpark(t *testing.T) {
 		h.Status.Provisioning = bmov1.ProvisionStatus{State: bmov1.StateProvisioned, ID: "42"}
 	})
 	w := newWriter(t, &given)
-	if err := w.Park(t.Context(), read(t, w, "h"), true); err != nil {
+	if err := w.Park(t.Context(), read(t, w), true); err != nil {
 		t.Fatal(err)
 	}
-	parked := read(t, w, "h")
+	parked := read(t, w)
 	if !hosts.IsParked(parked) {
 		t.Fatalf("not parked: %v", parked.Annotations)
 	}
@@ -145,7 +145,7 @@ func TestUnparkInAnotherClusterKeepsTheStatusToRestore(t *testing.T) {
 		h.Status = bmov1.BareMetalHostStatus{}
 	})
 	w := newWriter(t, &moved)
-	unparked, err := w.Unpark(t.Context(), read(t, w, "h"))
+	unparked, err := w.Unpark(t.Context(), read(t, w))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestUnparkInAnotherClusterKeepsTheStatusToRestore(t *testing.T) {
 func TestPauseOfSomebodyElseStays(t *testing.T) {
 	given := available("h", func(h *bmov1.BareMetalHost) { h.Annotations[bmov1.PausedAnnotation] = "by a person" })
 	w := newWriter(t, &given)
-	unparked, err := w.Unpark(t.Context(), read(t, w, "h"))
+	unparked, err := w.Unpark(t.Context(), read(t, w))
 	if err != nil {
 		t.Fatal(err)
 	}
