@@ -54,6 +54,9 @@ func Open(dir string) (Access, error) {
 }
 
 func (a Access) save() error {
+	if err := a.writeWrappers(); err != nil {
+		return err
+	}
 	data, err := json.MarshalIndent(a, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode how to use the lab: %w", err)
@@ -73,6 +76,12 @@ func (a Access) RESTConfig() (*rest.Config, error) {
 	config.QPS = -1
 	return config, nil
 }
+
+// ConsoleGlob matches the console logs of the simulated hosts.
+func (a Access) ConsoleGlob() string { return filepath.Join(a.HostDir(), "*", "console.log") }
+
+// HostDir keeps the disks and consoles of the simulated hosts.
+func (a Access) HostDir() string { return filepath.Join(a.Dir, "hosts") }
 
 // Command is a run of clusterctl or kubectl against the lab.
 type Command struct {

@@ -34,6 +34,8 @@ type Options struct {
 	Manager string
 	// Site is the hosts' network; the zero Site takes the first free one.
 	Site Site
+	// APIServerArgs are added to kube-apiserver's own.
+	APIServerArgs []string
 	// Out receives a line for what takes long; nil is silent.
 	Out io.Writer
 	// Log for what the lab itself does; the zero Logger is silent.
@@ -104,6 +106,7 @@ func (l *Lab) start(ctx context.Context, o Options) error {
 		APIServer:         materials.paths[tools.KubeAPIServer],
 		ControllerManager: materials.paths[tools.KubeControllerManager],
 		ServiceProxy:      proxy.Addr(),
+		APIServerArgs:     o.APIServerArgs,
 	})
 	if err != nil {
 		proxy.Close()

@@ -18,13 +18,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	controlplanev1 "sigs.k8s.io/cluster-api/api/controlplane/kubeadm/v1beta2"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	ipamv1 "sigs.k8s.io/cluster-api/api/ipam/v1beta2"
 	clusterctlv1 "sigs.k8s.io/cluster-api/cmd/clusterctl/api/v1alpha3"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/certs"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/metal3"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/providers"
@@ -164,6 +167,9 @@ func Scheme() (*runtime.Scheme, error) {
 		bmov1.AddToScheme,
 		clusterv1.AddToScheme,
 		clusterctlv1.AddToScheme,
+		controlplanev1.AddToScheme,
+		ipamv1.AddToScheme,
+		infrav1.AddToScheme,
 	)
 	if err := builder.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("make the lab's scheme: %w", err)

@@ -1,0 +1,182 @@
+// Copyright 2026 The EdgeMetal Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package quickstart brings up a cluster in a running lab the way a person would: with clusterctl,
+// kubectl and nothing else, while it shows what each host and machine is doing.
+package quickstart
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	clusterctlv1 "sigs.k8s.io/cluster-api/cmd/clusterctl/api/v1alpha3"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/tools"
+)
+
+const (
+	// Cluster is the name of the quick start's cluster, in namespace default.
+	Cluster = "edge-1"
+
+	kubernetesVersion = "v1.36.3"
+	machines          = 3 // 1 control plane, 2 workers
+	hosts             = 5
+
+	initTimeout  = 5 * time.Minute
+	totalTimeout = 15 * time.Minute
+	pollInterval = time.Second
+)
+
+// Run takes a lab that has just started, or one in which Run was interrupted or has ended, to a ready
+// cluster. The error says what is not ready and where to look.
+func Run(ctx context.Context, access lab.Access, out io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, totalTimeout)
+	defer cancel()
+	q, err := newQuickstart(access, out)
+	if err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context) error{q.installProviders, q.addHosts, q.createCluster, q.awaitCluster, q.showCluster} {
+		if err := step(ctx); err != nil {
+			return errors.Join(err, fmt.Errorf("logs: %s, consoles of the hosts: %s", access.LogDir, access.ConsoleGlob()))
+		}
+	}
+	q.explain()
+	return nil
+}
+
+type quickstart struct {
+	access lab.Access
+	out    io.Writer
+	api    client.Client
+	begin  time.Time
+}
+
+func newQuickstart(access lab.Access, out io.Writer) (*quickstart, error) {
+	config, err := access.RESTConfig()
+	if err != nil {
+		return nil, err
+	}
+	scheme, err := lab.Scheme()
+	if err != nil {
+		return nil, err
+	}
+	api, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, fmt.Errorf("make a client of the lab: %w", err)
+	}
+	return &quickstart{access: access, out: out, api: api, begin: time.Now()}, nil
+}
+
+// installProviders runs clusterctl init unless that was done before.
+func (q *quickstart) installProviders(ctx context.Context) error {
+	installed := &clusterctlv1.ProviderList{}
+	if err := q.api.List(ctx, installed); err == nil {
+		for _, p := range installed.Items {
+			if p.ProviderName == "edgemetal" {
+				q.say("the providers are installed already")
+				return nil
+			}
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, initTimeout)
+	defer cancel()
+	return q.clusterctl(ctx, "init", "--infrastructure", "edgemetal", "--ipam", "in-cluster", "--wait-providers")
+}
+
+func (q *quickstart) addHosts(ctx context.Context) error {
+	root, err := tools.Root()
+	if err != nil {
+		return err
+	}
+	inventory := filepath.Join("test", "lab", "inventory", "edge-1.yaml")
+	q.echo("kubectl apply -f " + inventory)
+	if _, err := q.access.Kubectl(ctx, "apply", "-f", filepath.Join(root, inventory)); err != nil {
+		return err
+	}
+	return q.follow(ctx, fmt.Sprintf("%d hosts are inspected and available", hosts), hostsUsable)
+}
+
+func (q *quickstart) createCluster(ctx context.Context) error {
+	args := []string{
+		"generate", "cluster", Cluster, "--infrastructure", "edgemetal", "--kubernetes-version", kubernetesVersion,
+		"--control-plane-machine-count", "1", "--worker-machine-count", "2",
+	}
+	q.echo("clusterctl " + strings.Join(args, " ") + " | kubectl apply -f -")
+	manifest, err := q.access.Clusterctl(ctx, args...)
+	if err != nil {
+		return err
+	}
+	return q.access.Apply(ctx, manifest)
+}
+
+func (q *quickstart) awaitCluster(ctx context.Context) error {
+	return q.follow(ctx, fmt.Sprintf("cluster %s is available and its %d machines are ready", Cluster, machines), clusterReady)
+}
+
+func (q *quickstart) showCluster(ctx context.Context) error {
+	if err := q.clusterctl(ctx, "describe", "cluster", Cluster, "--show-conditions", "EdgeCluster,EdgeMachine"); err != nil {
+		return err
+	}
+	kubeconfig, err := q.access.Clusterctl(ctx, "get", "kubeconfig", Cluster)
+	if err != nil {
+		return err
+	}
+	path := q.kubeconfig()
+	if err := os.WriteFile(path, []byte(kubeconfig), 0o600); err != nil {
+		return fmt.Errorf("write the kubeconfig of %s: %w", Cluster, err)
+	}
+	q.echo("kubectl --kubeconfig " + path + " get nodes -o wide")
+	nodes, err := q.access.RunKubectl(ctx, lab.Command{Kubeconfig: path, Args: []string{"get", "nodes", "-o", "wide"}})
+	fmt.Fprint(q.out, nodes)
+	return err
+}
+
+func (q *quickstart) kubeconfig() string { return filepath.Join(q.access.Dir, Cluster+".kubeconfig") }
+
+func (q *quickstart) explain() {
+	fmt.Fprintf(q.out, `
+Cluster %s is ready, %s after the lab was. To look around:
+
+%s  # the management cluster, with this lab's clusterctl and kubectl
+  kubectl get bmh,edgemachines,machines
+  clusterctl describe cluster %s
+  kubectl --kubeconfig %s get nodes
+
+To scale:            kubectl scale machinedeployment %s-workers --replicas 3
+To break a host:     go -C test run ./lab/cmd/lab fault host-4 fail-provision=1    (see lab fault --help)
+What runs:           go -C test run ./lab/cmd/lab status
+Logs:                %s
+Consoles:            %s
+To stop:             make quickstart-down
+`, Cluster, time.Since(q.begin).Round(time.Second), indent(q.access.Environment()), Cluster, q.kubeconfig(),
+		Cluster, q.access.LogDir, q.access.ConsoleGlob())
+}
+
+// clusterctl shows the command and what it prints.
+func (q *quickstart) clusterctl(ctx context.Context, args ...string) error {
+	q.echo("clusterctl " + strings.Join(args, " "))
+	printed, err := q.access.Clusterctl(ctx, args...)
+	fmt.Fprint(q.out, printed)
+	return err
+}
+
+func (q *quickstart) echo(command string) { fmt.Fprintf(q.out, "\n$ %s\n", command) }
+
+// say prints a line with the time since the start.
+func (q *quickstart) say(line string) {
+	elapsed := time.Since(q.begin).Round(time.Second)
+	fmt.Fprintf(q.out, "%4ds  %s\n", int(elapsed.Seconds()), line)
+}
+
+func indent(lines string) string {
+	return "  " + strings.ReplaceAll(strings.TrimSpace(lines), "\n", "\n  ")
+}
