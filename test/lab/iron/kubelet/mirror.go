@@ -94,18 +94,22 @@ func (k *instance) deleteMirror(ctx context.Context, namespace, name string) err
 // mirror makes the mirror pod if it is not there, and writes its status.
 func (k *instance) mirror(ctx context.Context, pod *staticPod, status corev1.PodStatus) error {
 	pods := k.client.CoreV1().Pods(pod.pod.Namespace)
-	existing, err := pods.Get(ctx, pod.pod.Name, metav1.GetOptions{})
-	if err == nil && existing.Annotations[annotationMirror] != pod.hash {
-		if err := k.deleteMirror(ctx, pod.pod.Namespace, pod.pod.Name); err != nil {
-			return err
+	// Creating comes first: the API lets a kubelet read only those pods that are bound to its node already.
+	err := k.createMirror(ctx, pod)
+	if apierrors.IsAlreadyExists(err) {
+		existing, getErr := pods.Get(ctx, pod.pod.Name, metav1.GetOptions{})
+		if getErr != nil {
+			return getErr
 		}
-		err = apierrors.NewNotFound(corev1.Resource("pods"), pod.pod.Name)
+		err = nil
+		if existing.Annotations[annotationMirror] != pod.hash {
+			if err := k.deleteMirror(ctx, pod.pod.Namespace, pod.pod.Name); err != nil {
+				return err
+			}
+			err = k.createMirror(ctx, pod)
+		}
 	}
-	if apierrors.IsNotFound(err) {
-		if err := k.createMirror(ctx, pod); err != nil {
-			return err
-		}
-	} else if err != nil {
+	if err != nil {
 		return err
 	}
 	patch, err := json.Marshal(map[string]any{"status": status})
@@ -129,9 +133,6 @@ func (k *instance) createMirror(ctx context.Context, pod *staticPod) error {
 	mirror.Annotations[annotationMirror] = pod.hash
 	mirror.Annotations[annotationSeen] = time.Now().Format(time.RFC3339Nano)
 	_, err = k.client.CoreV1().Pods(mirror.Namespace).Create(ctx, mirror, metav1.CreateOptions{})
-	if apierrors.IsAlreadyExists(err) {
-		return nil
-	}
 	return err
 }
 

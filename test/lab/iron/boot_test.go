@@ -1,0 +1,402 @@
+// Copyright 2026 The EdgeMetal Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package iron_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"mime/multipart"
+	"net/netip"
+	"net/textproto"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/blang/semver/v4"
+	"github.com/go-logr/logr"
+	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	bootstrapv1 "sigs.k8s.io/cluster-api/api/bootstrap/kubeadm/v1beta2"
+	"sigs.k8s.io/cluster-api/bootstrap/kubeadm/pkg/cloudinit"
+	"sigs.k8s.io/cluster-api/util/certs"
+	"sigs.k8s.io/cluster-api/util/secret"
+
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/hardware"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/machine"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/tools"
+)
+
+const (
+	version   = "v1.36.3"
+	subnet    = "127.93.7."
+	virtualIP = subnet + "10"
+	token     = "abcdef.0123456789abcdef"
+)
+
+// site is a cluster's worth of payloads, made with the kubeadm bootstrap provider's own code.
+type site struct {
+	certificates secret.Certificates
+	hash         string
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	certificates := secret.NewCertificatesForInitialControlPlane(&bootstrapv1.ClusterConfiguration{})
+	if err := certificates.Generate(); err != nil {
+		t.Fatal(err)
+	}
+	ca := certificates.GetByPurpose(secret.ClusterCA)
+	hashes, err := ca.Hashes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &site{certificates: certificates, hash: hashes[0]}
+}
+
+func base() cloudinit.BaseUserData {
+	return cloudinit.BaseUserData{
+		PreKubeadmCommands:  []string{"sysctl --system", "test -f /etc/systemd/system/kubelet.service.d/20-edge.conf"},
+		PostKubeadmCommands: []string{"test -s /run/cluster-api/bootstrap-success.complete && echo booted > /var/log/booted"},
+		KubernetesVersion:   semver.MustParse(strings.TrimPrefix(version, "v")),
+		NTP:                 &bootstrapv1.NTP{Enabled: new(true), Servers: []string{"ntp.example.org"}},
+		Users:               []bootstrapv1.User{{Name: "ops", Sudo: "ALL=(ALL) NOPASSWD:ALL", SSHAuthorizedKeys: []string{"ssh-ed25519 AAAA ops@example.org"}}},
+	}
+}
+
+func (s *site) initPayload(t *testing.T) []byte {
+	t.Helper()
+	input := &cloudinit.ControlPlaneInput{
+		BaseUserData: base(), Certificates: s.certificates,
+		ClusterConfiguration: fmt.Sprintf(`apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+clusterName: edge-1
+kubernetesVersion: %s
+controlPlaneEndpoint: %s:6443
+networking: {podSubnet: 192.168.0.0/16, serviceSubnet: 10.96.0.0/12, dnsDomain: cluster.local}
+`, version, virtualIP),
+		InitConfiguration: fmt.Sprintf(`apiVersion: kubeadm.k8s.io/v1beta4
+kind: InitConfiguration
+bootstrapTokens: [{token: %s}]
+nodeRegistration: {name: "{{ ds.meta_data.local_hostname }}", imagePullPolicy: IfNotPresent}
+`, token),
+	}
+	payload, err := cloudinit.NewInitControlPlane(input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return payload
+}
+
+func (s *site) joinConfiguration(controlPlane bool) string {
+	text := fmt.Sprintf(`apiVersion: kubeadm.k8s.io/v1beta4
+kind: JoinConfiguration
+nodeRegistration: {name: '{{ ds.meta_data.local_hostname }}'}
+discovery: {bootstrapToken: {token: %s, apiServerEndpoint: "%s:6443", caCertHashes: ["%s"]}}
+`, token, virtualIP, s.hash)
+	if controlPlane {
+		text += "controlPlane: {localAPIEndpoint: {}}\n"
+	}
+	return text
+}
+
+func (s *site) workerPayload(t *testing.T) []byte {
+	t.Helper()
+	payload, err := cloudinit.NewNode(&cloudinit.NodeInput{BaseUserData: base(), JoinConfiguration: s.joinConfiguration(false)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return payload
+}
+
+func (s *site) controlPlanePayload(t *testing.T) []byte {
+	t.Helper()
+	payload, err := cloudinit.NewJoinControlPlane(&cloudinit.ControlPlaneJoinInput{
+		BaseUserData: base(), Certificates: s.certificates, JoinConfiguration: s.joinConfiguration(true),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return payload
+}
+
+// wrap puts a payload behind a part of ours that sets the provider ID and, if wanted, brings kube-vip.
+func wrap(t *testing.T, payload []byte, providerID, address string, kubeVIP bool) []byte {
+	t.Helper()
+	ours := fmt.Sprintf(`#cloud-config
+write_files:
+- path: /etc/systemd/system/kubelet.service.d/20-edge.conf
+  permissions: '0644'
+  content: |
+    [Service]
+    Environment="KUBELET_EXTRA_ARGS=--provider-id=%s --node-ip=%s --register-with-taints=example.org/starting=true:NoSchedule"
+`, providerID, address)
+	if kubeVIP {
+		ours += fmt.Sprintf(`- path: /etc/kubernetes/manifests/kube-vip.yaml
+  permissions: '0600'
+  content: |
+    apiVersion: v1
+    kind: Pod
+    metadata: {name: kube-vip, namespace: kube-system}
+    spec:
+      hostNetwork: true
+      containers:
+      - name: kube-vip
+        image: ghcr.io/kube-vip/kube-vip:v1.0.0
+        args: [manager]
+        env:
+        - {name: address, value: %s}
+        - {name: port, value: "6443"}
+        - {name: cp_enable, value: "true"}
+        - {name: vip_arp, value: "true"}
+        - {name: vip_interface, value: uplink0}
+`, virtualIP)
+	}
+	var out bytes.Buffer
+	writer := multipart.NewWriter(&out)
+	fmt.Fprintf(&out, "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=%q\n\n", writer.Boundary())
+	add := func(contentType, content string, extra ...string) {
+		header := textproto.MIMEHeader{"Content-Type": {contentType}}
+		if len(extra) > 0 {
+			header.Set("X-Merge-Type", extra[0])
+		}
+		part, err := writer.CreatePart(header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(part, content)
+	}
+	add("text/cloud-config", ours)
+	add("text/jinja2", string(payload), "list(append)+dict(no_replace,recurse_list)+str()")
+	if err := writer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func networkData(t *testing.T, mac, address string) []byte {
+	t.Helper()
+	content, err := json.Marshal(map[string]any{
+		"links":    []any{map[string]any{"id": "uplink0", "name": "uplink0", "type": "phy", "ethernet_mac_address": mac, "mtu": 1500}},
+		"networks": []any{map[string]any{"id": "cluster", "type": "ipv4", "link": "uplink0", "ip_address": address, "netmask": "255.255.255.0", "routes": []any{map[string]any{"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": subnet + "1"}}}},
+		"services": []any{map[string]any{"type": "dns", "address": "192.0.2.53"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+// rack is a rack with the real programs.
+func newRack(t *testing.T, dir string) *machine.Rack {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs etcd and kube-apiserver, which take minutes to build")
+	}
+	programs, err := tools.Ensure(t.Context(), tools.Etcd, tools.KubeAPIServer, tools.KubeControllerManager)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rack := iron.NewRack(iron.Config{
+		StateDir: dir, Programs: programs, KubernetesVersion: version, Log: logr.Discard(),
+		DHCP: &machine.DHCPRange{First: netip.MustParseAddr(subnet + "200"), Last: netip.MustParseAddr(subnet + "210"), Bits: 24},
+	})
+	t.Cleanup(rack.Close)
+	return rack
+}
+
+func switchOn(t *testing.T, rack *machine.Rack, name, address string, userData []byte) {
+	t.Helper()
+	host := &bmov1.BareMetalHost{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
+	details, err := hardware.Inspect(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := types.NamespacedName{Namespace: "default", Name: name}
+	computer := machine.Machine{UID: "uid-of-" + name, Hardware: details, NICs: hardware.NICs(details, false)}
+	metaData := fmt.Appendf(nil, `{"uuid": "uid-of-%s", "local-hostname": %q, "local_hostname": %q}`, name, name, name)
+	drive := machine.Drive{UserData: userData, NetworkData: networkData(t, computer.NICs[0].MAC, address), MetaData: metaData}
+	if err := rack.Deploy(key, computer, "https://example.org/image.qcow2", drive); err != nil {
+		t.Fatal(err)
+	}
+	if err := rack.PowerOn(key, computer); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// workloadClient is a client with the rights of the cluster's CA, through the virtual address.
+func (s *site) workloadClient(t *testing.T) *kubernetes.Clientset {
+	t.Helper()
+	ca := s.certificates.GetByPurpose(secret.ClusterCA)
+	clients, err := kubernetes.NewForConfig(clientConfig(t, ca.KeyPair))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return clients
+}
+
+// clientConfig signs an administrator's certificate with the cluster's CA, as Cluster API does.
+func clientConfig(t *testing.T, ca *certs.KeyPair) *rest.Config {
+	t.Helper()
+	caCertificate, err := certs.DecodeCertPEM(ca.Cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	caKey, err := certs.DecodePrivateKeyPEM(ca.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := certs.NewSigner(bootstrapv1.EncryptionAlgorithmRSA2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted := certs.Config{CommonName: "test", Organization: []string{"system:masters"}, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	certificate, err := wanted.NewSignedCert(key, caCertificate, caKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyPEM, err := certs.EncodePrivateKeyPEMFromSigner(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &rest.Config{
+		Host: "https://" + virtualIP + ":6443", Timeout: 10 * time.Second, QPS: -1,
+		TLSClientConfig: rest.TLSClientConfig{CAData: ca.Cert, CertData: certs.EncodeCertPEM(certificate), KeyData: keyPEM},
+	}
+}
+
+func eventually(t *testing.T, what string, limit time.Duration, test func(ctx context.Context) error) {
+	t.Helper()
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	for {
+		err := test(ctx)
+		if err == nil {
+			t.Logf("%s: after %s", what, time.Since(begin).Round(time.Millisecond))
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%s: not within %s: %v", what, limit, err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func nodeReady(clients kubernetes.Interface, name string, into *corev1.Node) func(context.Context) error {
+	return func(ctx context.Context) error {
+		node, err := clients.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		*into = *node
+		for _, condition := range node.Status.Conditions {
+			if condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionTrue {
+				return nil
+			}
+		}
+		return fmt.Errorf("node %s is not ready", name)
+	}
+}
+
+func TestClusterBootsFromRealPayloads(t *testing.T) {
+	dir := t.TempDir()
+	rack := newRack(t, dir)
+	s := newSite(t)
+	t.Cleanup(func() {
+		if t.Failed() {
+			printConsoles(t, dir)
+		}
+	})
+	switchOn(t, rack, "host-a", subnet+"20", wrap(t, s.initPayload(t), "edgemetal://default/host-a/m0", subnet+"20", true))
+	clients := s.workloadClient(t)
+	node := &corev1.Node{}
+	eventually(t, "first control-plane node ready", 2*time.Minute, nodeReady(clients, "host-a", node))
+	if node.Spec.ProviderID != "edgemetal://default/host-a/m0" {
+		t.Errorf("provider ID %q", node.Spec.ProviderID)
+	}
+	if got := node.Status.Addresses[0].Address; got != subnet+"20" {
+		t.Errorf("internal address %s", got)
+	}
+	eventually(t, "control plane marked", time.Minute, func(ctx context.Context) error {
+		if err := nodeReady(clients, "host-a", node)(ctx); err != nil {
+			return err
+		}
+		if _, ok := node.Labels["node-role.kubernetes.io/control-plane"]; !ok || !hasTaint(node, "node-role.kubernetes.io/control-plane") {
+			return fmt.Errorf("labels %v, taints %v", node.Labels, node.Spec.Taints)
+		}
+		return nil
+	})
+	eventually(t, "static pods ready", time.Minute, podsReady(clients, "etcd-host-a", "kube-apiserver-host-a", "kube-controller-manager-host-a", "kube-scheduler-host-a", "kube-vip-host-a"))
+
+	switchOn(t, rack, "host-b", subnet+"21", wrap(t, s.workerPayload(t), "edgemetal://default/host-b/m1", subnet+"21", false))
+	eventually(t, "worker node ready", time.Minute, nodeReady(clients, "host-b", node))
+	if node.Spec.ProviderID != "edgemetal://default/host-b/m1" || !hasTaint(node, "example.org/starting") {
+		t.Errorf("provider ID %q, taints %v", node.Spec.ProviderID, node.Spec.Taints)
+	}
+
+	switchOn(t, rack, "host-c", subnet+"22", wrap(t, s.controlPlanePayload(t), "edgemetal://default/host-c/m2", subnet+"22", true))
+	eventually(t, "second control-plane node ready", 2*time.Minute, nodeReady(clients, "host-c", node))
+	eventually(t, "its static pods ready", time.Minute, podsReady(clients, "etcd-host-c", "kube-apiserver-host-c", "kube-controller-manager-host-c"))
+	for _, name := range []string{"host-a", "host-b", "host-c"} {
+		eventually(t, name+" finished cloud-init", time.Minute, func(context.Context) error {
+			_, err := os.Stat(filepath.Join(dir, "default", name, "root/var/log/booted"))
+			return err
+		})
+	}
+	keys, err := os.ReadFile(filepath.Join(dir, "default/host-a/root/home/ops/.ssh/authorized_keys"))
+	if err != nil || !strings.HasPrefix(string(keys), "ssh-ed25519 AAAA") {
+		t.Errorf("authorized keys of user ops: %q, %v", keys, err)
+	}
+	if err := rack.PowerOff(types.NamespacedName{Namespace: "default", Name: "host-b"}); err != nil {
+		t.Fatal(err)
+	}
+	rack.Close()
+	if err := rack.Restore(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "API back after a restart of the lab", time.Minute, nodeReady(clients, "host-c", node))
+}
+
+func hasTaint(node *corev1.Node, key string) bool {
+	return slices.ContainsFunc(node.Spec.Taints, func(taint corev1.Taint) bool { return taint.Key == key })
+}
+
+func podsReady(clients kubernetes.Interface, names ...string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		for _, name := range names {
+			pod, err := clients.CoreV1().Pods("kube-system").Get(ctx, name, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			ready := slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+				return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+			})
+			if !ready || pod.Status.Phase != corev1.PodRunning {
+				return fmt.Errorf("pod %s is %s and not ready", name, pod.Status.Phase)
+			}
+		}
+		return nil
+	}
+}
+
+func printConsoles(t *testing.T, dir string) {
+	t.Helper()
+	files, _ := filepath.Glob(filepath.Join(dir, "*", "*", "console.log"))
+	for _, file := range files {
+		content, _ := os.ReadFile(file)
+		t.Logf("%s:\n%s", file, content)
+	}
+}
