@@ -15,6 +15,7 @@ import (
 	"github.com/go-logr/logr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/plane"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/providers"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/services"
@@ -32,8 +33,14 @@ type Options struct {
 	// Manager is the executable to run for this repository's provider; when empty it is built from the
 	// tree.
 	Manager string
-	// Site is the hosts' network; the zero Site takes the first free one.
+	// Site is the hosts' network; the zero Site takes the one of the last start in Dir, or the first free
+	// one.
 	Site Site
+	// WithoutIron leaves BareMetalHosts alone: nothing plays baremetal-operator and the machines.
+	WithoutIron bool
+	// Iron may change how the simulated hosts work: latencies, instant hosts, a rack shared with another
+	// lab.
+	Iron func(*iron.Config)
 	// APIServerArgs are added to kube-apiserver's own.
 	APIServerArgs []string
 	// Out receives a line for what takes long; nil is silent.
@@ -72,6 +79,9 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return nil, fmt.Errorf("create the lab's folder: %w", err)
 		}
+	}
+	if earlier, err := Open(dir); err == nil && !o.Site.Network.IsValid() {
+		o.Site = earlier.Site // hosts and clusters that are still there have its addresses
 	}
 	site, guard, err := reserveSite(o.Site)
 	if err != nil {

@@ -105,6 +105,7 @@ func apiServerProcess(c Config, chosen ports, creds *credentials, egress string,
 	if egress != "" {
 		args = append(args, "--egress-selector-config-file="+egress)
 	}
+	args = append(args, c.APIServerArgs...)
 	return Process{
 		Name:    "kube-apiserver",
 		Path:    c.APIServer,

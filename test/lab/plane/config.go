@@ -27,6 +27,8 @@ type Config struct {
 	// the addresses of Services, and so webhooks; nothing else routes these addresses here. It serves
 	// TLS with a certificate of the plane's authority, which it may also demand of its client.
 	ServiceProxy string
+	// APIServerArgs are added to kube-apiserver's own, for example to have requests recorded.
+	APIServerArgs []string
 }
 
 const (
