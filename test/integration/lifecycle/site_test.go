@@ -1,0 +1,147 @@
+// Copyright 2026 The EdgeMetal Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logzap "sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/integration/inprocess"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/integration/ipam"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/integration/metal3"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/integration/wire"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/integration/workload"
+)
+
+// clusterName is the cluster that specs with one cluster use.
+const clusterName = "edge"
+
+// site is a namespace with hosts and clusters, and everybody who works on it.
+type site struct {
+	namespace string
+	operator  *metal3.Operator
+	ipam      *ipam.Provider
+	recorder  *wire.Recorder
+	gate      *workload.Gate
+	manager   *inprocess.Manager
+	filter    string
+}
+
+// newSite makes a site whose manager is not running yet.
+func newSite(ctx context.Context) *site {
+	GinkgoHelper()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "site-"}}
+	Expect(server.Client.Create(ctx, namespace)).To(Succeed())
+	s := &site{
+		namespace: namespace.Name,
+		operator:  metal3.NewOperator(server.Client, namespace.Name),
+		ipam:      ipam.NewProvider(server.Client, namespace.Name),
+		recorder:  &wire.Recorder{},
+	}
+	var err error
+	s.gate, err = workload.Open(server.Config, s.recorder.Wrap)
+	Expect(err).NotTo(HaveOccurred())
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var players sync.WaitGroup
+	players.Go(func() { s.operator.Run(running) })
+	players.Go(func() { s.ipam.Run(running) })
+	DeferCleanup(func() {
+		stop()
+		players.Wait()
+		Expect(s.gate.Close()).To(Succeed())
+	})
+	return s
+}
+
+// newRunningSite makes a site with a manager.
+func newRunningSite(ctx context.Context) *site {
+	GinkgoHelper()
+	s := newSite(ctx)
+	s.startManager(ctx)
+	return s
+}
+
+func (s *site) startManager(ctx context.Context) {
+	GinkgoHelper()
+	manager, err := inprocess.Start(ctx, inprocess.Options{
+		Config: server.Config, Scheme: server.Scheme, Namespace: s.namespace, WatchFilter: s.filter, Recorder: s.recorder,
+		Log: logzap.New(logzap.WriteTo(GinkgoWriter), logzap.UseDevMode(true)),
+	})
+	Expect(err).NotTo(HaveOccurred())
+	s.manager = manager
+	DeferCleanup(func() { Expect(manager.Stop()).To(Succeed()) })
+}
+
+// key of an object of the site.
+func (s *site) key(name string) client.ObjectKey {
+	return client.ObjectKey{Namespace: s.namespace, Name: name}
+}
+
+func (s *site) meta(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: s.namespace, Name: name}
+}
+
+// get fills an object with what the API server has.
+func get[T client.Object](ctx context.Context, s *site, name string, object T) T {
+	GinkgoHelper()
+	Expect(server.Client.Get(ctx, s.key(name), object)).To(Succeed())
+	return object
+}
+
+// update changes an object as somebody else than our manager, as often as it takes.
+func update[T client.Object](ctx context.Context, s *site, name string, object T, change func(T)) {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		g.Expect(server.Client.Get(ctx, s.key(name), object)).To(Succeed())
+		change(object)
+		g.Expect(server.Client.Update(ctx, object)).To(Succeed())
+	}).Should(Succeed())
+}
+
+// updateStatus changes the status of an object as somebody else than our manager, as often as it takes.
+func updateStatus[T client.Object](ctx context.Context, s *site, name string, object T, change func(T)) {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		g.Expect(server.Client.Get(ctx, s.key(name), object)).To(Succeed())
+		change(object)
+		g.Expect(server.Client.Status().Update(ctx, object)).To(Succeed())
+	}).Should(Succeed())
+}
+
+func (s *site) edgeMachine(ctx context.Context, name string) *infrav1.EdgeMachine {
+	GinkgoHelper()
+	return get(ctx, s, name, &infrav1.EdgeMachine{})
+}
+
+func (s *site) host(ctx context.Context, name string) *bmov1.BareMetalHost {
+	GinkgoHelper()
+	return get(ctx, s, s.hostName(name), &bmov1.BareMetalHost{})
+}
+
+// hostName makes the name of a host unique beyond its namespace, because its Node will have it.
+func (s *site) hostName(short string) string { return short + "-" + s.namespace }
+
+// providerID that the machine has on the host.
+func (s *site) providerID(machine, host string) string {
+	return fmt.Sprintf("edgemetal://%s/%s/%s", s.namespace, s.hostName(host), machine)
+}
+
+// owner makes an object depend on another, as Cluster API does.
+func owner(object client.Object, kind string) metav1.OwnerReference {
+	return metav1.OwnerReference{
+		APIVersion: clusterv1.GroupVersion.String(), Kind: kind, Name: object.GetName(), UID: object.GetUID(),
+		Controller: new(true), BlockOwnerDeletion: new(true),
+	}
+}
