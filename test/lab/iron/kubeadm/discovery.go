@@ -15,6 +15,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -49,9 +50,14 @@ func (r *runner) discover(ctx context.Context, join *kubeadmv1.JoinConfiguration
 	token := join.Discovery.BootstrapToken
 	r.say("discovery", "Reading cluster-info from %s", token.APIServerEndpoint)
 	var found *rest.Config
+	told := ""
 	err := poll(ctx, limit, "couldn't validate the identity of the API Server", func(ctx context.Context) error {
 		var err error
 		found, err = clusterInfo(ctx, token)
+		if err != nil && err.Error() != told {
+			told = err.Error()
+			r.say("discovery", "%s; will try again", told)
+		}
 		return err
 	})
 	return found, err
@@ -87,12 +93,13 @@ func readClusterInfo(ctx context.Context, config *rest.Config, token string) (*r
 	if !ok || !bootstraputil.IsValidBootstrapToken(token) {
 		return nil, errors.New("discovery.bootstrapToken.token: want the form abcdef.0123456789abcdef")
 	}
-	c, err := newClient(config)
+	// No client with a REST mapper: an anonymous user may read this one object and nothing else.
+	clients, err := kubernetes.NewForConfig(config)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("making the API client: %w", err)
 	}
-	info := &corev1.ConfigMap{}
-	if err := c.Get(ctx, types.NamespacedName{Namespace: "kube-public", Name: bootstrapapi.ConfigMapClusterInfo}, info); err != nil {
+	info, err := clients.CoreV1().ConfigMaps(metav1.NamespacePublic).Get(ctx, bootstrapapi.ConfigMapClusterInfo, metav1.GetOptions{})
+	if err != nil {
 		return nil, fmt.Errorf("failed to request the cluster-info ConfigMap: %w", err)
 	}
 	content := info.Data[bootstrapapi.KubeConfigKey]

@@ -161,12 +161,14 @@ func chooseNodeIP(wanted netip.Addr, interfaces []netdata.Interface) (netip.Addr
 	}
 }
 
-// every runs a step at once and then in intervals until the context ends. A step's error is told once, until
-// it changes.
+// every runs a step at once and then in intervals until the context ends. A step that fails is tried again
+// after a second at most; its error is told once, until it changes.
 func (k *instance) every(ctx context.Context, interval time.Duration, what string, step func(context.Context) error) {
 	last := ""
 	for {
+		pause := interval
 		if err := step(ctx); err != nil && ctx.Err() == nil {
+			pause = min(interval, retry)
 			if text := err.Error(); text != last {
 				last = text
 				k.Logf("kubelet: %s: %s", what, text)
@@ -175,7 +177,7 @@ func (k *instance) every(ctx context.Context, interval time.Duration, what strin
 			last = ""
 		}
 		select {
-		case <-time.After(interval):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return
 		}

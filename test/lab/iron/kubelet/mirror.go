@@ -169,6 +169,5 @@ func podStatus(pod *staticPod, hostIP string) corev1.PodStatus {
 			condition(corev1.ContainersReady, ready), condition(corev1.PodReady, ready),
 		},
 		ContainerStatuses: statuses,
-		QOSClass:          corev1.PodQOSBurstable,
 	}
 }
