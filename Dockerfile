@@ -1,0 +1,24 @@
+# The manager's image: one static binary on distroless, for the platform that is asked for.
+#   docker buildx build --platform linux/amd64,linux/arm64 --build-arg VERSION=v0.1.0 .
+FROM --platform=$BUILDPLATFORM golang:1.26 AS build
+ARG TARGETOS
+ARG TARGETARCH
+ARG VERSION
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN --mount=type=cache,target=/go/pkg/mod go mod download
+COPY api api
+COPY bootstrap bootstrap
+COPY cmd cmd
+COPY controllers controllers
+COPY internal internal
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
+    go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /manager ./cmd/manager
+
+FROM gcr.io/distroless/static-debian12:nonroot
+LABEL org.opencontainers.image.source=https://github.com/edgemetal/cluster-api-provider-edgemetal
+LABEL org.opencontainers.image.licenses=Apache-2.0
+COPY --from=build /manager /manager
+USER 65532:65532
+ENTRYPOINT ["/manager"]
