@@ -57,7 +57,7 @@ generate: ## Generate deep copies, CRDs, RBAC and the API reference.
 .PHONY: test
 test: ## Run all tests: unit tests with the race detector, then the lab, integration and end-to-end tests.
 	go test -race ./...
-	$(MAKE) tools build release
+	$(MAKE) tools release
 	go -C test test -timeout $(TEST_TIMEOUT) ./...
 
 .PHONY: verify
@@ -79,7 +79,7 @@ bench: ## Run the benchmarks.
 ##@ Try
 
 .PHONY: quickstart
-quickstart: build release ## Bring up a cluster on simulated hosts in the local lab.
+quickstart: release ## Bring up a cluster on simulated hosts in the local lab.
 	$(LAB) quickstart
 
 .PHONY: quickstart-down
