@@ -1,8 +1,8 @@
 # Copyright 2026 The EdgeMetal Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a config drive with the cloud-init that is installed and prints, as JSON, what it makes of it.
+"""Reads config drives with the cloud-init that is installed and prints, as a JSON list, what it makes of them.
 
-Usage: cloudinit_check.py DIR, where DIR holds openstack/latest/{user_data,meta_data.json,network_data.json}.
+Usage: cloudinit_check.py DIR..., where DIR holds openstack/latest/{user_data,meta_data.json,network_data.json}.
 Nothing outside of DIR is written and no module of cloud-init runs: parts are read, merged and written to DIR/var and DIR/run.
 """
 
@@ -123,9 +123,10 @@ def render_network(document, root):
         return config, yaml.safe_load(rendered), problem
 
 
-def main(root):
+def read(root):
     warnings = Warnings()
     logging.getLogger().addHandler(warnings)
+    RecordedBootHooks.hooks = []
     run = os.path.join(root, "run")
     paths = helpers.Paths({"cloud_dir": os.path.join(root, "var"), "run_dir": run, "templates_dir": root})
     results, datasource = read_drive(root, paths)
@@ -138,7 +139,8 @@ def main(root):
     if results.get("networkdata"):
         out["network"], out["netplan"], out["network_schema"] = render_network(results["networkdata"], root)
     out["warnings"] = warnings.messages
-    json.dump(out, sys.stdout, indent=1, default=str)
+    logging.getLogger().removeHandler(warnings)
+    return out
 
 
-main(sys.argv[1])
+json.dump([read(root) for root in sys.argv[1:]], sys.stdout, indent=1, default=str)
