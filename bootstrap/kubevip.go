@@ -4,6 +4,7 @@
 package bootstrap
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -76,6 +77,9 @@ func kubeVIPEnv(controlPlane *ControlPlane, plan hostnet.Plan) ([]corev1.EnvVar,
 		{Name: "prometheus_server", Value: "127.0.0.1:2112"},
 	}
 	if controlPlane.VIP.Mode == infrav1.VIPModeBGP {
+		if controlPlane.VIP.BGP == nil {
+			return nil, errors.New("controlPlaneVIP.bgp: needed with mode BGP; set asNumber and peers")
+		}
 		return append(env, bgpEnv(controlPlane.VIP.BGP, plan)...), nil
 	}
 	link, err := plan.VIPInterface(vip)
