@@ -78,7 +78,7 @@ func (a Access) RESTConfig() (*rest.Config, error) {
 }
 
 // ConsoleGlob matches the console logs of the simulated hosts.
-func (a Access) ConsoleGlob() string { return filepath.Join(a.HostDir(), "*", "console.log") }
+func (a Access) ConsoleGlob() string { return filepath.Join(a.HostDir(), "*", "*", "console.log") }
 
 // HostDir keeps the disks and consoles of the simulated hosts.
 func (a Access) HostDir() string { return filepath.Join(a.Dir, "hosts") }

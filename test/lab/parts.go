@@ -29,12 +29,16 @@ import (
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/certs"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/metal3"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/providers"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/repository"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/services"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/tools"
 )
+
+// KubernetesVersion is that of the management cluster and of the image that simulated hosts boot.
+const KubernetesVersion = "v1.36.3"
 
 const edgemetalLabel = "infrastructure-edgemetal"
 
@@ -140,6 +144,10 @@ func (l *Lab) play(ctx context.Context, o Options, m materials, proxy *services.
 	if err != nil {
 		return err
 	}
+	hardware, err := l.hardware(o, m)
+	if err != nil {
+		return err
+	}
 	serving, err := l.plane.Authority().ServerTLS("service-proxy", netip.MustParseAddr("127.0.0.1"))
 	if err != nil {
 		return err
@@ -151,10 +159,40 @@ func (l *Lab) play(ctx context.Context, o Options, m materials, proxy *services.
 	})
 	l.run(running, "the lab's manager", mgr.Start)
 	l.run(running, "the control plane", l.plane.Wait)
+	if hardware != nil {
+		l.run(running, "the simulated hosts", hardware.Run)
+	}
 	if !mgr.GetCache().WaitForCacheSync(ctx) {
 		return errors.New("the lab's manager did not read the management cluster in time")
 	}
 	return nil
+}
+
+// hardware makes the simulated hosts; nil when they are not wanted.
+func (l *Lab) hardware(o Options, m materials) (*iron.Iron, error) {
+	if o.WithoutIron {
+		return nil, nil
+	}
+	config := iron.Config{
+		REST:     l.plane.RESTConfig(),
+		StateDir: l.HostDir(),
+		Programs: map[string]string{
+			tools.Etcd:                  m.paths[tools.Etcd],
+			tools.KubeAPIServer:         m.paths[tools.KubeAPIServer],
+			tools.KubeControllerManager: m.paths[tools.KubeControllerManager],
+		},
+		KubernetesVersion: KubernetesVersion,
+		DHCP:              l.Site.dhcp(),
+		Log:               o.Log,
+	}
+	if o.Iron != nil {
+		o.Iron(&config)
+	}
+	hardware, err := iron.New(config)
+	if err != nil {
+		return nil, fmt.Errorf("make the simulated hosts: %w", err)
+	}
+	return hardware, nil
 }
 
 // Scheme knows every type that the lab handles.

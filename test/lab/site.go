@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/machine"
 )
 
 // Site is the network of a lab's hosts: a /24 in the loopback range, so that hosts bind addresses of
@@ -39,7 +41,7 @@ func (s Site) Gateway() netip.Addr { return s.Host(1) }
 func (s Site) VIP() netip.Addr { return s.Host(10) }
 
 // Pool is the range of node addresses, "first-last". It leaves .11 to .19 to further clusters'
-// endpoints and .100 to .253 to further pools.
+// endpoints, .100 to .199 to further pools and .200 to .250 to DHCP.
 func (s Site) Pool() string { return s.Host(20).String() + "-" + s.Host(99).String() }
 
 // Variables are what the provider's cluster templates ask for, with the values of this site. Simulated
@@ -55,6 +57,13 @@ func (s Site) Variables() map[string]string {
 		"EDGEMETAL_NODE_ADDRESSES":              s.Pool(),
 		"EDGEMETAL_IMAGE_URL":                   image,
 		"EDGEMETAL_IMAGE_CHECKSUM":              image + ".sha256sum",
+	}
+}
+
+func (s Site) dhcp() *machine.DHCPRange {
+	return &machine.DHCPRange{
+		First: s.Host(200), Last: s.Host(250), Bits: s.Network.Bits(),
+		Gateway: s.Gateway(), Nameservers: []netip.Addr{s.Gateway()},
 	}
 }
 

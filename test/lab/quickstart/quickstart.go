@@ -26,9 +26,8 @@ const (
 	// Cluster is the name of the quick start's cluster, in namespace default.
 	Cluster = "edge-1"
 
-	kubernetesVersion = "v1.36.3"
-	machines          = 3 // 1 control plane, 2 workers
-	hosts             = 5
+	machines = 3 // 1 control plane, 2 workers
+	hosts    = 5
 
 	initTimeout  = 5 * time.Minute
 	totalTimeout = 15 * time.Minute
@@ -107,7 +106,7 @@ func (q *quickstart) addHosts(ctx context.Context) error {
 
 func (q *quickstart) createCluster(ctx context.Context) error {
 	args := []string{
-		"generate", "cluster", Cluster, "--infrastructure", "edgemetal", "--kubernetes-version", kubernetesVersion,
+		"generate", "cluster", Cluster, "--infrastructure", "edgemetal", "--kubernetes-version", lab.KubernetesVersion,
 		"--control-plane-machine-count", "1", "--worker-machine-count", "2",
 	}
 	q.echo("clusterctl " + strings.Join(args, " ") + " | kubectl apply -f -")
