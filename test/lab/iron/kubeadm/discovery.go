@@ -144,7 +144,8 @@ func readyz(ctx context.Context, config *rest.Config) error {
 	if err != nil {
 		return fmt.Errorf("making the API client: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	// An API server that starts takes connections before it answers them: better to try again soon.
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	return clients.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
 }

@@ -161,6 +161,10 @@ func (c *container) localArgs(args []string) ([]string, error) {
 		}
 		local = append(local, name+"="+c.localAddresses(value))
 	}
+	if path.Base(c.spec.Command[0]) == "etcd" {
+		// A lab's etcd need not survive a power failure of the machine that runs the lab.
+		local = append(local, "--unsafe-no-fsync")
+	}
 	if path.Base(c.spec.Command[0]) == "kube-apiserver" && !slices.ContainsFunc(local, func(a string) bool { return strings.HasPrefix(a, "--bind-address=") }) {
 		// The default, all addresses, would clash with the other hosts; and nothing routes to Endpoints here.
 		local = append(local, "--bind-address="+c.k.nodeIP.String(), "--endpoint-reconciler-type=none")

@@ -93,6 +93,8 @@ type instance struct {
 	nodeIP   netip.Addr
 	pods     *podManager
 	client   kubernetes.Interface
+	// registered is closed when the Node is in the API.
+	registered chan struct{}
 }
 
 // run is one life of the kubelet: it ends with an error or with the context.
@@ -101,7 +103,7 @@ func run(ctx context.Context, host Host, args []string) error {
 	if err != nil {
 		return err
 	}
-	k := &instance{Host: host, settings: settings}
+	k := &instance{Host: host, settings: settings, registered: make(chan struct{})}
 	if k.nodeIP, err = chooseNodeIP(settings.NodeIP, host.Interfaces); err != nil {
 		return err
 	}

@@ -25,6 +25,11 @@ const mirrorRefresh = 20 * time.Second
 
 // keepMirrorPods shows static pods in the API and keeps their status up to date.
 func (k *instance) keepMirrorPods(ctx context.Context) {
+	select {
+	case <-k.registered:
+	case <-ctx.Done():
+		return
+	}
 	reported := map[string]corev1.PodStatus{}
 	var refreshed time.Time
 	k.every(ctx, mirrorInterval, "mirror pods", func(ctx context.Context) error {

@@ -31,7 +31,10 @@ func (k *instance) keepNode(ctx context.Context) {
 	for registered := false; !registered; {
 		step, cancel := context.WithCancel(ctx)
 		k.every(step, registerRetry, "registering the node", func(ctx context.Context) error {
-			err := k.register(ctx)
+			// An API server that starts takes connections before it answers them: better to try again soon.
+			attempt, done := context.WithTimeout(ctx, 2*time.Second)
+			defer done()
+			err := k.register(attempt)
 			if err == nil {
 				registered = true
 				cancel()
@@ -44,6 +47,7 @@ func (k *instance) keepNode(ctx context.Context) {
 		}
 	}
 	k.Logf("kubelet: registered node %s", k.settings.NodeName)
+	close(k.registered)
 	var lastStatus time.Time
 	k.every(ctx, leaseInterval, "keeping the node", func(ctx context.Context) error {
 		if err := k.renewLease(ctx); err != nil {
