@@ -58,10 +58,19 @@ func oneWordOf(words ...string) rule {
 // either accepts what one of the rules accepts; want describes them all.
 func either(want string, rules ...rule) rule {
 	return func(at string, value any) error {
+		var deeper error
 		for _, check := range rules {
-			if check(at, value) == nil {
+			err := check(at, value)
+			if err == nil {
 				return nil
 			}
+			// A value of the right kind with something wrong inside: that says more than "want either".
+			if wrong, ok := errors.AsType[*mismatchError](err); deeper == nil && (!ok || wrong.at != at) {
+				deeper = err
+			}
+		}
+		if deeper != nil {
+			return deeper
 		}
 		return mismatch(at, want, value)
 	}
@@ -125,6 +134,15 @@ func mapOf(item rule) rule {
 	}
 }
 
+// mismatchError tells that a value is of the wrong kind.
+type mismatchError struct {
+	at, want, got string
+}
+
+func (e *mismatchError) Error() string {
+	return fmt.Sprintf("%s: want %s, got %s", e.at, e.want, e.got)
+}
+
 func mismatch(at, want string, value any) error {
-	return fmt.Errorf("%s: want %s, got %s", at, want, kindOf(value))
+	return &mismatchError{at: at, want: want, got: kindOf(value)}
 }
