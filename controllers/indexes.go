@@ -6,6 +6,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -111,5 +112,5 @@ func indexTemplateCluster(obj client.Object) []string {
 
 // isNodeChange tells whether an update of a Node can matter to an EdgeMachine. Heartbeats do not.
 func isNodeChange(before, after *corev1.Node) bool {
-	return before.Spec.ProviderID != after.Spec.ProviderID || len(before.Status.Addresses) != len(after.Status.Addresses)
+	return before.Spec.ProviderID != after.Spec.ProviderID || !slices.Equal(before.Status.Addresses, after.Status.Addresses)
 }
