@@ -6,6 +6,7 @@ package lifecycle
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	. "github.com/onsi/ginkgo/v2"
@@ -37,17 +38,24 @@ func hardware(number int) *bmov1.HardwareDetails {
 
 func mac(number, nic int) string { return fmt.Sprintf("52:54:00:00:%02x:%02x", number, nic) }
 
-// addHost brings a host into the inventory, with the address 192.0.2.<20+number> in its annotation, and waits until it can be
-// claimed. change may be nil.
-func (s *site) addHost(ctx context.Context, name string, number int, change func(*bmov1.BareMetalHost)) *bmov1.BareMetalHost {
+// hostOption is an option of addHost.
+type hostOption int
+
+// notAwaited has addHost not wait until the host is available.
+const notAwaited hostOption = iota
+
+// addHost brings a host into the inventory, with the address 192.0.2.<20+number> in its annotation, and waits until it is
+// available. change may be nil.
+func (s *site) addHost(ctx context.Context, name string, number int, change func(*bmov1.BareMetalHost), options ...hostOption) {
 	GinkgoHelper()
 	s.operator.Install(s.hostName(name), hardware(number))
-	host := s.createHost(ctx, name, number, change)
-	Eventually(s.stateOf(ctx, name)).Should(Equal(bmov1.StateAvailable))
-	return host
+	s.createHost(ctx, name, number, change)
+	if !slices.Contains(options, notAwaited) {
+		Eventually(s.stateOf(ctx, name)).Should(Equal(bmov1.StateAvailable))
+	}
 }
 
-func (s *site) createHost(ctx context.Context, name string, number int, change func(*bmov1.BareMetalHost)) *bmov1.BareMetalHost {
+func (s *site) createHost(ctx context.Context, name string, number int, change func(*bmov1.BareMetalHost)) {
 	GinkgoHelper()
 	host := &bmov1.BareMetalHost{ObjectMeta: s.meta(s.hostName(name))}
 	host.Annotations = map[string]string{
@@ -60,7 +68,6 @@ func (s *site) createHost(ctx context.Context, name string, number int, change f
 		change(host)
 	}
 	Expect(server.Client.Create(ctx, host)).To(Succeed())
-	return host
 }
 
 // stateOf a host, for Eventually.

@@ -15,6 +15,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"k8s.io/klog/v2"
+	"sigs.k8s.io/cluster-api/feature"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/integration/apiserver"
@@ -37,6 +38,11 @@ func TestLifecycle(t *testing.T) {
 	// What the controllers log goes to the spec that runs them; the libraries' own loggers would mix up all specs.
 	klog.SetLogger(logr.Discard())
 	ctrl.SetLogger(logr.Discard())
+	// Cluster API's controllers look at an object once a second at most. Here they look at every change, which takes less time
+	// and gives more races a chance.
+	if err := feature.MutableGates.SetFromMap(map[string]bool{string(feature.ReconcilerRateLimiting): false}); err != nil {
+		t.Fatal(err)
+	}
 	RunSpecs(t, "Lifecycle")
 }
 
