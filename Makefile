@@ -72,9 +72,16 @@ verify: generate ## Check that generated files, modules and Go code are up to da
 lint: $(GOLANGCI) ## Run golangci-lint on every module.
 	@for m in $(MODULES); do echo "$$m: golangci-lint"; (cd $$m && $(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...) || exit 1; done
 
+# Machines of `make bench`; see `go -C test run ./bench -h` for more in BENCH_FLAGS.
+N ?= 300
+
 .PHONY: bench
-bench: ## Run the benchmarks.
-	go test -run '^$$' -bench . -benchmem ./...
+bench: release ## Measure requests, CPU and memory for N machines in the lab: a table, and out/bench.json.
+	go -C test run ./bench -n $(N) $(BENCH_FLAGS)
+
+.PHONY: bench-sweep
+bench-sweep: ## The same for 100, 300 and 1,000 machines.
+	$(MAKE) bench N=100,300,1000
 
 ##@ Try
 

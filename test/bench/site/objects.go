@@ -25,26 +25,29 @@ const (
 	imageURL    = "http://images.example.org/ubuntu-24.04-kubernetes.qcow2"
 )
 
-// HostObjects are the site's hosts, as an inventory would have them. Their BMC Secrets do not exist: nobody logs in.
+// HostObjects are the site's hosts with their BMC Secrets, as an inventory has them.
 func (s Site) HostObjects() []client.Object {
-	objects := make([]client.Object, 0, s.Hosts)
+	var secrets, hosts []client.Object
 	network := s.network.Addr().As4()
 	for i := range s.Hosts {
-		host := &bmov1.BareMetalHost{ObjectMeta: s.meta(fmt.Sprintf("%s-host-%04d", s.Name, i)), Spec: bmov1.BareMetalHostSpec{
+		name := fmt.Sprintf("%s-host-%04d", s.Name, i)
+		credentials := &corev1.Secret{ObjectMeta: s.meta(name + "-bmc"), StringData: map[string]string{"username": "admin", "password": "bench"}}
+		credentials.Labels = nil
+		host := &bmov1.BareMetalHost{ObjectMeta: s.meta(name), Spec: bmov1.BareMetalHostSpec{
 			Online:         true,
 			BootMACAddress: fmt.Sprintf("52:54:%02x:%02x:%02x:%02x", network[1], network[2], i/256, i%256),
 			BMC: bmov1.BMCDetails{
 				Address:         fmt.Sprintf("redfish-virtualmedia://bmc.example.org/redfish/v1/Systems/%s-%d", s.Name, i),
-				CredentialsName: fmt.Sprintf("%s-host-%04d-bmc", s.Name, i),
+				CredentialsName: credentials.Name,
 			},
 		}}
 		host.Labels = map[string]string{siteLabel: s.Name}
 		if s.plan.FromHost {
 			host.Annotations = map[string]string{infrav1.AddressesAnnotation: networkName + "=" + s.address(firstNode+i).String()}
 		}
-		objects = append(objects, host)
+		secrets, hosts = append(secrets, credentials), append(hosts, host)
 	}
-	return objects
+	return append(secrets, hosts...)
 }
 
 // ClusterObjects are what a person applies for the site, in an order in which they can be created. kubeconfig leads to
@@ -67,6 +70,12 @@ func (s Site) ClusterObjects(kubeconfig []byte, authorities secret.Certificates)
 		objects = append(objects, s.template(), s.workers())
 	}
 	return objects, nil
+}
+
+// PayloadSizes are the sizes in bytes of the bootstrap data.
+func (s Site) PayloadSizes(authorities secret.Certificates) (controlPlane, worker int, err error) {
+	payload, err := newPayloads(s.Name, s.Endpoint(), s.plan.KubernetesVersion, authorities)
+	return len(payload.controlPlane), len(payload.worker), err
 }
 
 func (s Site) meta(name string) metav1.ObjectMeta {

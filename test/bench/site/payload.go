@@ -4,15 +4,11 @@
 package site
 
 import (
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/hex"
 	"fmt"
 
 	"github.com/blang/semver/v4"
 	bootstrapv1 "sigs.k8s.io/cluster-api/api/bootstrap/kubeadm/v1beta2"
 	"sigs.k8s.io/cluster-api/bootstrap/kubeadm/pkg/cloudinit"
-	"sigs.k8s.io/cluster-api/util/certs"
 	"sigs.k8s.io/cluster-api/util/secret"
 	"sigs.k8s.io/yaml"
 )
@@ -34,9 +30,9 @@ func newPayloads(cluster, endpoint, version string, authorities secret.Certifica
 	if err != nil {
 		return payloads{}, fmt.Errorf("parse the Kubernetes version: %w", err)
 	}
-	pin, err := caPin(authorities)
+	pins, err := authorities.GetByPurpose(secret.ClusterCA).Hashes()
 	if err != nil {
-		return payloads{}, err
+		return payloads{}, fmt.Errorf("hash the authority's public key: %w", err)
 	}
 	clusterConfig, err := yaml.Marshal(clusterConfiguration(cluster, endpoint, version))
 	if err != nil {
@@ -46,7 +42,7 @@ func newPayloads(cluster, endpoint, version string, authorities secret.Certifica
 	if err != nil {
 		return payloads{}, fmt.Errorf("encode kubeadm's InitConfiguration: %w", err)
 	}
-	joinConfig, err := yaml.Marshal(joinConfiguration(endpoint, pin))
+	joinConfig, err := yaml.Marshal(joinConfiguration(endpoint, pins))
 	if err != nil {
 		return payloads{}, fmt.Errorf("encode kubeadm's JoinConfiguration: %w", err)
 	}
@@ -112,11 +108,11 @@ func initConfiguration() map[string]any {
 	}
 }
 
-func joinConfiguration(endpoint, pin string) map[string]any {
+func joinConfiguration(endpoint string, pins []string) map[string]any {
 	return map[string]any{
 		"apiVersion": kubeadmVersion, "kind": "JoinConfiguration",
 		"discovery": map[string]any{"bootstrapToken": map[string]any{
-			"apiServerEndpoint": endpoint, "token": token, "caCertHashes": []string{pin},
+			"apiServerEndpoint": endpoint, "token": token, "caCertHashes": pins,
 		}},
 		"nodeRegistration": registration(),
 	}
@@ -124,18 +120,4 @@ func joinConfiguration(endpoint, pin string) map[string]any {
 
 func registration() map[string]any {
 	return map[string]any{"name": nodeName, "criSocket": criSocket, "imagePullPolicy": "IfNotPresent"}
-}
-
-// caPin is the hash of the authority's public key as kubeadm wants it.
-func caPin(authorities secret.Certificates) (string, error) {
-	cert, err := certs.DecodeCertPEM(authorities.GetByPurpose(secret.ClusterCA).KeyPair.Cert)
-	if err != nil {
-		return "", fmt.Errorf("decode the authority's certificate: %w", err)
-	}
-	key, err := x509.MarshalPKIXPublicKey(cert.PublicKey)
-	if err != nil {
-		return "", fmt.Errorf("encode the authority's public key: %w", err)
-	}
-	sum := sha256.Sum256(key)
-	return "sha256:" + hex.EncodeToString(sum[:]), nil
 }
