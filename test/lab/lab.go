@@ -83,7 +83,7 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 	if earlier, err := Open(dir); err == nil && !o.Site.Network.IsValid() {
 		o.Site = earlier.Site // hosts and clusters that are still there have its addresses
 	}
-	site, guard, err := reserveSite(o.Site)
+	site, guard, err := reserveSite(ctx, o.Site)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (l *Lab) start(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	proxy, err := services.Listen()
+	proxy, err := services.Listen(ctx)
 	if err != nil {
 		return err
 	}

@@ -88,6 +88,7 @@ func TestClusterctlInstallsAndRemovesProviders(t *testing.T) {
 }
 
 func refuseBadCluster(t *testing.T, l *lab.Lab) {
+	t.Helper()
 	cluster := newCluster("site-1")
 	cluster.Spec = clusterv1.ClusterSpec{ControlPlaneEndpoint: clusterv1.APIEndpoint{Host: "192.0.2.10", Port: 6443}}
 	// That one of the references must be set is known to nobody but Cluster API's webhook.
@@ -101,6 +102,7 @@ func refuseBadCluster(t *testing.T, l *lab.Lab) {
 }
 
 func describeCluster(t *testing.T, l *lab.Lab) {
+	t.Helper()
 	cluster := newCluster("site-1")
 	if err := l.Client().Create(t.Context(), cluster); err != nil {
 		t.Fatal(err)
@@ -122,6 +124,7 @@ func describeCluster(t *testing.T, l *lab.Lab) {
 }
 
 func killProvider(t *testing.T, l *lab.Lab) {
+	t.Helper()
 	if err := l.Node().Kill("bootstrap-kubeadm"); err != nil {
 		t.Fatal(err)
 	}

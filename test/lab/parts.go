@@ -152,7 +152,7 @@ func (l *Lab) play(ctx context.Context, o Options, m materials, proxy *services.
 	if err != nil {
 		return err
 	}
-	running, stop := context.WithCancel(context.Background())
+	running, stop := context.WithCancel(context.WithoutCancel(ctx)) // ctx bounds only the start
 	l.stop = stop
 	l.run(running, "the proxy to Services", func(ctx context.Context) error {
 		return proxy.Serve(ctx, serving, l.node.Resolve, o.Log)

@@ -4,6 +4,7 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -68,9 +69,10 @@ func (s Site) dhcp() *machine.DHCPRange {
 }
 
 // reserve keeps other labs away from the network until the closer is closed.
-func (s Site) reserve() (io.Closer, error) {
+func (s Site) reserve(ctx context.Context) (io.Closer, error) {
+	var config net.ListenConfig
 	address := net.JoinHostPort(s.Host(guardHost).String(), strconv.Itoa(guardPort))
-	listener, err := net.Listen("tcp4", address)
+	listener, err := config.Listen(ctx, "tcp4", address)
 	if err != nil {
 		return nil, fmt.Errorf("reserve the site network %s: %w", s.Network, err)
 	}
@@ -78,15 +80,15 @@ func (s Site) reserve() (io.Closer, error) {
 }
 
 // reserveSite takes the wanted site, or the first free one when it is the zero Site.
-func reserveSite(wanted Site) (Site, io.Closer, error) {
+func reserveSite(ctx context.Context, wanted Site) (Site, io.Closer, error) {
 	if wanted.Network.IsValid() {
-		guard, err := wanted.reserve()
+		guard, err := wanted.reserve(ctx)
 		return wanted, guard, err
 	}
 	var last error
 	for n := byte(firstSite); n <= lastSite; n++ {
 		site := Site{Network: netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 64, n, 0}), 24)}
-		guard, err := site.reserve()
+		guard, err := site.reserve(ctx)
 		if err == nil {
 			return site, guard, nil
 		}

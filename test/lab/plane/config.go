@@ -4,6 +4,7 @@
 package plane
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,7 +50,7 @@ type ports struct {
 func FreePorts(n int) ([]int, error) {
 	var found []int
 	for range n {
-		listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
+		listener, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.MustParseAddrPort(loopback+":0")))
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}
@@ -64,11 +65,11 @@ func FreePorts(n int) ([]int, error) {
 }
 
 // choosePorts returns the ports kept in dir when all of them are free, and new ones otherwise.
-func choosePorts(dir string) (ports, error) {
+func choosePorts(ctx context.Context, dir string) (ports, error) {
 	path := filepath.Join(dir, "ports.json")
 	var kept ports
 	data, err := os.ReadFile(path)
-	if err == nil && json.Unmarshal(data, &kept) == nil && allFree(kept) {
+	if err == nil && json.Unmarshal(data, &kept) == nil && allFree(ctx, kept) {
 		return kept, nil
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -88,9 +89,10 @@ func choosePorts(dir string) (ports, error) {
 	return fresh, nil
 }
 
-func allFree(p ports) bool {
+func allFree(ctx context.Context, p ports) bool {
+	var config net.ListenConfig
 	for _, port := range []int{p.EtcdClient, p.EtcdPeer, p.APIServer, p.ControllerManager} {
-		listener, err := net.Listen("tcp", hostPort(port))
+		listener, err := config.Listen(ctx, "tcp", hostPort(port))
 		if err != nil {
 			return false
 		}

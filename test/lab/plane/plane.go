@@ -33,7 +33,7 @@ func Boot(ctx context.Context, c Config) (*Plane, error) {
 	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("create the folder of the control plane: %w", err)
 	}
-	chosen, err := choosePorts(c.Dir)
+	chosen, err := choosePorts(ctx, c.Dir)
 	if err != nil {
 		return nil, err
 	}

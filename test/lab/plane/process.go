@@ -67,7 +67,7 @@ func Start(ctx context.Context, p Process) (*Running, error) {
 	}
 	defer log.Close()
 
-	r := newRunning(p, log)
+	r := newRunning(ctx, p, log)
 	if err := r.launch(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", p.Name, err)
 	}
@@ -78,8 +78,8 @@ func Start(ctx context.Context, p Process) (*Running, error) {
 	return r, nil
 }
 
-func newRunning(p Process, log *os.File) *Running {
-	cmd := exec.Command(p.Path, p.Args...)
+func newRunning(ctx context.Context, p Process, log *os.File) *Running {
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), p.Path, p.Args...) // it outlives its start
 	cmd.Dir = p.Dir
 	cmd.Env = append([]string{}, p.Env...) // not nil: nil would inherit ours
 	cmd.Stdout, cmd.Stderr = log, log

@@ -47,9 +47,9 @@ type container struct {
 	current *plane.Running
 }
 
-// start runs the container until stop.
-func (c *container) start() {
-	ctx, cancel := context.WithCancel(context.Background())
+// start runs the container until stop, whatever becomes of ctx.
+func (c *container) start(ctx context.Context) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c.cancel, c.done = cancel, make(chan struct{})
 	go func() {
 		defer close(c.done)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -153,7 +154,7 @@ func (n *Node) ensure(ctx context.Context, pod *corev1.Pod) (*container, error) 
 	n.containers[key] = c
 	n.mu.Unlock()
 	n.config.Log.Info("Starting a provider", "provider", provider, "pod", key.String())
-	c.start()
+	c.start(ctx)
 	return c, nil
 }
 
@@ -209,11 +210,7 @@ func (n *Node) Kill(provider string) error {
 func (n *Node) running() map[types.NamespacedName]*container {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	copied := make(map[types.NamespacedName]*container, len(n.containers))
-	for key, c := range n.containers {
-		copied[key] = c
-	}
-	return copied
+	return maps.Clone(n.containers)
 }
 
 func (n *Node) find(key types.NamespacedName) *container {

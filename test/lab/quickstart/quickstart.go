@@ -122,7 +122,7 @@ func (q *quickstart) awaitCluster(ctx context.Context) error {
 }
 
 func (q *quickstart) showCluster(ctx context.Context) error {
-	if err := q.clusterctl(ctx, "describe", "cluster", Cluster, "--show-conditions", "EdgeCluster,EdgeMachine"); err != nil {
+	if err := q.clusterctl(ctx, "describe", "cluster", Cluster, "--echo", "--show-conditions", "EdgeCluster,EdgeMachine"); err != nil {
 		return err
 	}
 	kubeconfig, err := q.access.Clusterctl(ctx, "get", "kubeconfig", Cluster)
@@ -143,9 +143,9 @@ func (q *quickstart) kubeconfig() string { return filepath.Join(q.access.Dir, Cl
 
 func (q *quickstart) explain() {
 	fmt.Fprintf(q.out, `
-Cluster %s is ready, %s after the lab was. To look around:
+Cluster %s is ready, %s after the lab was. To look around with this lab's clusterctl and kubectl:
 
-%s  # the management cluster, with this lab's clusterctl and kubectl
+%s
   kubectl get bmh,edgemachines,machines
   clusterctl describe cluster %s
   kubectl --kubeconfig %s get nodes

@@ -36,8 +36,9 @@ type Proxy struct {
 }
 
 // Listen takes a free port; connections wait until Serve.
-func Listen() (*Proxy, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func Listen(ctx context.Context) (*Proxy, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listen for connections to Services: %w", err)
 	}

@@ -28,7 +28,7 @@ func TestProxyConnectsOnlyToKnownServices(t *testing.T) {
 	}))
 	defer backend.Close()
 	known := netip.MustParseAddrPort("10.96.3.4:443")
-	proxy, err := services.Listen()
+	proxy, err := services.Listen(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +91,7 @@ func connect(t *testing.T, config *tls.Config, proxy, address string) (net.Conn,
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer response.Body.Close()
 	return conn, response.StatusCode
 }
 
@@ -118,6 +119,7 @@ func get(t *testing.T, conn net.Conn) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Fatal(err)

@@ -23,8 +23,8 @@ const (
 
 // Source is an unpacked module in Go's module cache. Its files are read-only.
 type Source struct {
-	Dir     string
-	Version string
+	Dir     string `json:"Dir"`
+	Version string `json:"Version"`
 }
 
 // Source returns the files of one of the modules above at its pinned version, downloading and
