@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +17,7 @@ import (
 	"sigs.k8s.io/cluster-api/controllers/clustercache"
 	"sigs.k8s.io/cluster-api/util"
 	"sigs.k8s.io/cluster-api/util/annotations"
+	"sigs.k8s.io/cluster-api/util/cache"
 	capicontroller "sigs.k8s.io/cluster-api/util/controller"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -53,7 +55,12 @@ type EdgeMachineReconciler struct {
 
 	controller capicontroller.Controller
 	hosts      hosts.Writer
+	written    cache.Cache[writtenVersion]
 }
+
+// ownerGrace is how long nothing is said about the owner that a new EdgeMachine still lacks: Cluster API sets it within
+// moments, and a write for that would be one more per machine.
+const ownerGrace = 10 * time.Second
 
 // Reconcile brings one EdgeMachine closer to what its spec says.
 func (r *EdgeMachineReconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ctrl.Result, reterr error) {
@@ -64,16 +71,28 @@ func (r *EdgeMachineReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	if !isWatched(edgeMachine, r.WatchFilterValue) {
 		return ctrl.Result{}, nil
 	}
+	if r.isOutdated(edgeMachine) {
+		return ctrl.Result{RequeueAfter: outdatedRetry}, nil
+	}
 	before := edgeMachine.DeepCopy()
 	s := &machineScope{edgeMachine: edgeMachine}
 	if err := r.readOwners(ctx, s); err != nil {
 		return ctrl.Result{}, err
 	}
+	if left := ownerGrace - time.Since(edgeMachine.CreationTimestamp.Time); s.machine == nil && left > 0 && edgeMachine.DeletionTimestamp.IsZero() {
+		return ctrl.Result{RequeueAfter: left}, nil
+	}
 	if s.cluster != nil {
 		ctx = ctrl.LoggerInto(ctx, ctrl.LoggerFrom(ctx).WithValues("Machine", util.ObjectKey(s.machine), "Cluster", util.ObjectKey(s.cluster)))
 	}
 	defer func() {
+		if apierrors.IsConflict(reterr) {
+			// Decided on outdated data: not worth a status.
+			result, reterr = afterConflict(ctx, reterr)
+			return
+		}
 		updateMachineStatus(s)
+		r.warn(before, edgeMachine)
 		err := r.patchStatus(ctx, before, edgeMachine)
 		if !edgeMachine.DeletionTimestamp.IsZero() {
 			err = client.IgnoreNotFound(err)

@@ -76,8 +76,12 @@ func hostError(host *bmov1.BareMetalHost) string {
 // hostState names the state of the host, and what keeps it from changing.
 func hostState(host *bmov1.BareMetalHost) string {
 	state := string(host.Status.Provisioning.State)
-	if state == "" {
+	switch {
+	case state == "":
 		state = "not registered yet"
+	case hosts.IsIdle(host) && host.Spec.Image != nil:
+		// The moment until baremetal-operator begins is not worth a write of its own.
+		state = string(bmov1.StateProvisioning)
 	}
 	if _, paused := host.Annotations[bmov1.PausedAnnotation]; paused {
 		state += ", and paused by the annotation " + bmov1.PausedAnnotation
@@ -101,6 +105,10 @@ func (r *EdgeMachineReconciler) linkNode(ctx context.Context, s *machineScope) (
 	remote, err := r.remoteClient(ctx, s)
 	if errors.Is(err, clustercache.ErrClusterNotConnected) {
 		if s.wasLinked() {
+			if r.ClusterCache.GetHealthCheckingState(ctx, util.ObjectKey(s.cluster)).LastProbeTime.IsZero() {
+				// This manager has just started and not tried yet: what was linked stays so until a connection fails.
+				return true, nil
+			}
 			return s.wait(infrav1.NodeLinkedCondition, infrav1.WorkloadClusterUnreachableReason, "The API server of the workload cluster does not answer"), nil
 		}
 		return s.wait(infrav1.NodeLinkedCondition, infrav1.WaitingForNodeReason, "Waiting for the API server of the workload cluster to answer"), nil

@@ -50,6 +50,7 @@ func updateMachineStatus(s *machineScope) {
 		m.Status.Addresses = addresses
 	}
 	markUnreached(s)
+	stampJudged(s)
 	conditions.Set(m, summarize(m, machineConditions(), !m.DeletionTimestamp.IsZero()))
 }
 
@@ -65,6 +66,16 @@ func markUnreached(s *machineScope) {
 			}
 		case awaited != "" && !s.hasJudged(condition) && !conditions.IsTrue(s.edgeMachine, condition):
 			setUnknown(s.edgeMachine, condition, "Waiting for "+awaited)
+		}
+	}
+}
+
+// stampJudged says which generation the conditions were judged for: the provider ID may have been set since.
+func stampJudged(s *machineScope) {
+	for i := range s.edgeMachine.Status.Conditions {
+		condition := &s.edgeMachine.Status.Conditions[i]
+		if condition.Type == clusterv1.PausedCondition || s.hasJudged(condition.Type) {
+			condition.ObservedGeneration = s.edgeMachine.Generation
 		}
 	}
 }
@@ -145,9 +156,11 @@ func (r *EdgeMachineReconciler) patchStatus(ctx context.Context, before, after *
 	// Only the status may differ: spec and metadata are written by patchMachine, and may be newer in after.
 	base := after.DeepCopy()
 	base.Status = before.Status
-	if err := r.Client.Status().Patch(ctx, after.DeepCopy(), client.MergeFrom(base)); err != nil {
+	written := after.DeepCopy()
+	if err := r.Client.Status().Patch(ctx, written, client.MergeFrom(base)); err != nil {
 		return fmt.Errorf("writing the status of EdgeMachine %s: %w", after.Name, err)
 	}
+	r.remember(written)
 	return nil
 }
 
@@ -163,6 +176,7 @@ func (r *EdgeMachineReconciler) patchMachine(ctx context.Context, s *machineScop
 	if err := r.Client.Patch(ctx, after, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("patching EdgeMachine %s: %w", before.Name, err)
 	}
+	r.remember(after)
 	// The answer carries the stored status; what this reconciliation has judged so far is newer.
 	after.Status = s.edgeMachine.Status
 	*s.edgeMachine = *after

@@ -15,6 +15,7 @@ import (
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	ipamv1 "sigs.k8s.io/cluster-api/api/ipam/v1beta2"
 	"sigs.k8s.io/cluster-api/util"
+	"sigs.k8s.io/cluster-api/util/cache"
 	capicontroller "sigs.k8s.io/cluster-api/util/controller"
 	"sigs.k8s.io/cluster-api/util/predicates"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -38,6 +39,7 @@ func (r *EdgeMachineReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 		return fmt.Errorf("setting up the EdgeMachine controller: %w", err)
 	}
 	r.hosts = hosts.Writer{Client: r.Client}
+	r.written = cache.New[writtenVersion](ctx, writtenTTL)
 	r.controller, err = capicontroller.NewControllerManagedBy(mgr, log).
 		For(&infrav1.EdgeMachine{}).
 		WithOptions(options).

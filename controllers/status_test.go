@@ -224,3 +224,23 @@ func TestTemplateStatus(t *testing.T) {
 		t.Errorf("no host, but %+v", none)
 	}
 }
+
+func TestWarningsAreToldOnce(t *testing.T) {
+	s := &machineScope{edgeMachine: &infrav1.EdgeMachine{}}
+	before := s.edgeMachine.DeepCopy()
+	s.wait(infrav1.HostClaimedCondition, infrav1.NoHostMatchesReason, "no host matches: 1 seen, 1 in use")
+	updateMachineStatus(s)
+	if got := newWarnings(before, s.edgeMachine); len(got) != 1 || got[0].Reason != infrav1.NoHostMatchesReason {
+		t.Errorf("got %+v, want one warning", got)
+	}
+	before = s.edgeMachine.DeepCopy()
+	s.wait(infrav1.HostClaimedCondition, infrav1.NoHostMatchesReason, "no host matches: 2 seen, 2 in use")
+	updateMachineStatus(s)
+	if got := newWarnings(before, s.edgeMachine); len(got) != 0 {
+		t.Errorf("got %+v again", got)
+	}
+	s.wait(infrav1.HostClaimedCondition, infrav1.WaitingForClusterReason, "normal")
+	if got := newWarnings(before, s.edgeMachine); len(got) != 0 {
+		t.Errorf("waiting is no warning, got %+v", got)
+	}
+}
