@@ -42,8 +42,10 @@ func updateClusterStatus(ctx context.Context, s *clusterScope, hardwareOf hosts.
 		c.Status.FailureDomains = append(c.Status.FailureDomains, clusterv1.FailureDomain{Name: domain.Name, ControlPlane: &controlPlane})
 	}
 	slices.SortFunc(c.Status.FailureDomains, func(a, b clusterv1.FailureDomain) int { return cmp.Compare(a.Name, b.Name) })
+	// HostsAvailable is left out: a running cluster that asks for one more machine than there are hosts, as a rolling update
+	// does, has not become unavailable.
 	conditions.Set(c, summarize(c, []string{
-		infrav1.NetworksValidCondition, infrav1.ControlPlaneEndpointReadyCondition, infrav1.HostsAvailableCondition,
+		infrav1.NetworksValidCondition, infrav1.ControlPlaneEndpointReadyCondition,
 	}, !c.DeletionTimestamp.IsZero()))
 }
 

@@ -28,7 +28,8 @@ const (
 	NodeLinkedCondition = "NodeLinked"
 )
 
-// Conditions of an EdgeCluster. Ready summarises them.
+// Conditions of an EdgeCluster. Ready summarises NetworksValid and ControlPlaneEndpointReady; HostsAvailable stands by itself,
+// because a running cluster that asks for more machines than there are hosts is still ready.
 const (
 	// NetworksValidCondition is true when the site's networks and the Cluster's pod and service networks do not overlap.
 	NetworksValidCondition = "NetworksValid"
