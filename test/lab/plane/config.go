@@ -47,13 +47,10 @@ type ports struct {
 
 // FreePorts finds n TCP ports that are free on 127.0.0.1 now. They are distinct, but another program
 // may take one before the caller does.
-func FreePorts(ctx context.Context, n int) ([]int, error) {
-	var (
-		config net.ListenConfig
-		found  []int
-	)
+func FreePorts(n int) ([]int, error) {
+	var found []int
 	for range n {
-		listener, err := config.Listen(ctx, "tcp", net.JoinHostPort(loopback, "0"))
+		listener, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.MustParseAddrPort(loopback+":0")))
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}
@@ -78,7 +75,7 @@ func choosePorts(ctx context.Context, dir string) (ports, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return ports{}, fmt.Errorf("read the ports of the control plane: %w", err)
 	}
-	found, err := FreePorts(ctx, 4)
+	found, err := FreePorts(4)
 	if err != nil {
 		return ports{}, err
 	}

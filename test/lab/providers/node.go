@@ -135,7 +135,7 @@ func (n *Node) ensure(ctx context.Context, pod *corev1.Pod) (*container, error) 
 	if err := writeKubeconfig(n.rest, pod.Namespace, dir); err != nil {
 		return nil, err
 	}
-	planned, err := plan(ctx, pod, provider, dir)
+	planned, err := plan(pod, provider, dir)
 	if err != nil {
 		return nil, err
 	}

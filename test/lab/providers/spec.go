@@ -4,7 +4,6 @@
 package providers
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -72,7 +71,7 @@ func managerOf(pod *corev1.Pod) (*corev1.Container, error) {
 }
 
 // plan translates a pod's manager. dir is the pod's folder, which holds its volumes and kubeconfig.
-func plan(ctx context.Context, pod *corev1.Pod, provider, dir string) (launch, error) {
+func plan(pod *corev1.Pod, provider, dir string) (launch, error) {
 	container, err := managerOf(pod)
 	if err != nil {
 		return launch{}, err
@@ -85,7 +84,7 @@ func plan(ctx context.Context, pod *corev1.Pod, provider, dir string) (launch, e
 	if err != nil {
 		return launch{}, fmt.Errorf("find the port of the readiness probe: %w", err)
 	}
-	free, err := plane.FreePorts(ctx, 3)
+	free, err := plane.FreePorts(3)
 	if err != nil {
 		return launch{}, err
 	}
