@@ -19,12 +19,13 @@ const (
 # From cluster-api-provider-edgemetal; see kubelet.service.d/20-edgemetal.conf.
 set -eu
 case " ${KUBELET_EXTRA_ARGS:-}" in
-*" $EDGEMETAL_KUBELET_ARGS") exit 0 ;;
+*" $EDGEMETAL_KUBELET_ARGS") arguments=$KUBELET_EXTRA_ARGS ;;
+*) arguments="${KUBELET_EXTRA_ARGS:-} $EDGEMETAL_KUBELET_ARGS" ;;
 esac
+quoted=$(printf '%s' "$arguments" | sed 's/[\\"]/\\&/g')
 mkdir -p /run/edgemetal
 umask 077
-arguments=$(printf '%s' "${KUBELET_EXTRA_ARGS:-} $EDGEMETAL_KUBELET_ARGS" | sed 's/[\\"]/\\&/g')
-printf 'KUBELET_EXTRA_ARGS="%s"\n' "$arguments" > /run/edgemetal/kubelet.env
+printf 'KUBELET_EXTRA_ARGS="%s"\n' "$quoted" > /run/edgemetal/kubelet.env
 `
 )
 
