@@ -55,14 +55,15 @@ func Unavailable(host *bmov1.BareMetalHost) Obstacle {
 		return ObstacleError
 	case host.Spec.ExternallyProvisioned, host.Spec.Image != nil, host.Spec.CustomDeploy != nil:
 		return ObstacleByHand
-	case !isIdle(host.Status.Provisioning.State):
+	case !IsIdle(host):
 		return ObstacleNotAvailable
 	default:
 		return ""
 	}
 }
 
-// isIdle tells whether baremetal-operator is waiting for an image. "ready" is the name that old releases used.
-func isIdle(state bmov1.ProvisioningState) bool {
+// IsIdle tells whether baremetal-operator is waiting for an image. "ready" is the name that old releases used.
+func IsIdle(host *bmov1.BareMetalHost) bool {
+	state := host.Status.Provisioning.State
 	return state == bmov1.StateAvailable || state == bmov1.StateReady
 }
