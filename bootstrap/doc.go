@@ -23,5 +23,8 @@
 // On a second boot nothing changes: write_files and scripts/per-instance run once per instance, which metadata's uuid identifies.
 // The host name is set on every boot, to the same value.
 //
+// A kubelet that the image starts at boot, before our drop-in is known to systemd, has no kubeadm configuration yet and does nothing;
+// kubeadm starts it anew. Payloads that install Kubernetes themselves find the drop-in in place.
+//
 // The document is UTF-8 text, because baremetal-operator passes it on as a JSON string; gzip is used inside of it.
 package bootstrap

@@ -4,6 +4,7 @@
 package bootstrap_test
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -92,8 +93,6 @@ func TestKubeVIPSettings(t *testing.T) {
 
 func with(settings map[string]string, name, value string) map[string]string {
 	out := map[string]string{name: value}
-	for key, setting := range settings {
-		out[key] = setting
-	}
+	maps.Copy(out, settings)
 	return out
 }

@@ -70,7 +70,7 @@ func readPayload(in Payload) (payload, error) {
 	if isIgnition(content) {
 		return payload{}, fmt.Errorf("%w: it is an Ignition configuration; set format cloud-config in the bootstrap configuration and use an image with cloud-init", ErrFormatUnsupported)
 	}
-	return payload{}, fmt.Errorf("%w: it begins neither like a MIME document nor with a line that cloud-init knows, such as #cloud-config, ## template: jinja or #!", ErrFormatUnsupported)
+	return payload{}, fmt.Errorf("%w: it begins neither like a MIME document nor with a line that cloud-init knows, such as #cloud-config, #! or ## template: jinja", ErrFormatUnsupported)
 }
 
 // unpack undoes gzip.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 )
@@ -182,14 +183,11 @@ func subnetOf(network infrav1.Network, address netip.Addr) (netip.Prefix, netip.
 }
 
 func subnetList(network infrav1.Network) string {
-	list := ""
-	for i, subnet := range network.Subnets {
-		if i > 0 {
-			list += ", "
-		}
-		list += subnet.CIDR
+	cidrs := make([]string, 0, len(network.Subnets))
+	for _, subnet := range network.Subnets {
+		cidrs = append(cidrs, subnet.CIDR)
 	}
-	return list
+	return strings.Join(cidrs, ", ")
 }
 
 // lastAddress of an IPv4 prefix.
