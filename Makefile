@@ -64,13 +64,14 @@ test: ## Run all tests: unit tests with the race detector, then the lab, integra
 verify: generate ## Check that generated files, modules and Go code are up to date.
 	git diff --exit-code -- $(GENERATED)
 	@new=$$(git ls-files --others --exclude-standard -- $(GENERATED)); [[ -z $$new ]] || { echo "generated but not committed: $$new" >&2; exit 1; }
-	@for m in $(MODULES); do echo "$$m: go mod tidy, go vet, go fix"; \
-		go -C $$m mod tidy -diff && go -C $$m vet ./... && go -C $$m fix -diff ./... || exit 1; done
+	@failed=0; for m in $(MODULES); do echo "$$m: go mod tidy, go vet, go fix"; \
+		for check in 'mod tidy -diff' 'vet ./...' 'fix -diff ./...'; do go -C $$m $$check || failed=1; done; done; exit $$failed
 	$(MAKE) release
 
 .PHONY: lint
 lint: $(GOLANGCI) ## Run golangci-lint on every module.
-	@for m in $(MODULES); do echo "$$m: golangci-lint"; (cd $$m && $(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...) || exit 1; done
+	@failed=0; for m in $(MODULES); do echo "$$m: golangci-lint"; \
+		(cd $$m && $(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...) || failed=1; done; exit $$failed
 
 # Machines of `make bench`; see `go -C test run ./bench -h` for more in BENCH_FLAGS.
 N ?= 300

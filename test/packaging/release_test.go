@@ -20,7 +20,7 @@ import (
 )
 
 // settings are what a user sets for the cluster templates, besides clusterctl's own flags.
-var settings = map[string]string{ //nolint:gochecknoglobals // Read only.
+var settings = map[string]string{
 	"EDGEMETAL_CONTROL_PLANE_ENDPOINT_HOST": "192.0.2.10",
 	"EDGEMETAL_NETWORK_CIDR":                "192.0.2.0/24",
 	"EDGEMETAL_NETWORK_GATEWAY":             "192.0.2.1",
