@@ -120,12 +120,13 @@ func (r *EdgeMachineReconciler) releaseAddresses(ctx context.Context, s *machine
 	return true, nil
 }
 
+// deleteHostConfig deletes the Secret, which it reads from the API server: a cache that is behind must not leave it there.
 func (r *EdgeMachineReconciler) deleteHostConfig(ctx context.Context, s *machineScope) (proceed, error) {
-	secret, err := r.readHostConfig(ctx, s)
-	if err != nil {
-		return false, err
-	}
-	if secret == nil || !metav1.IsControlledBy(secret, s.edgeMachine) {
+	secret := &corev1.Secret{}
+	key := client.ObjectKey{Namespace: s.edgeMachine.Namespace, Name: hostConfigName(s.edgeMachine)}
+	if err := r.APIReader.Get(ctx, key, secret); client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("reading Secret %s: %w", key.Name, err)
+	} else if err != nil || !metav1.IsControlledBy(secret, s.edgeMachine) {
 		return true, nil
 	}
 	if err := r.Client.Delete(ctx, secret, client.Preconditions{UID: &secret.UID}); client.IgnoreNotFound(err) != nil {

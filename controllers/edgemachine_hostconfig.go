@@ -39,8 +39,7 @@ func (r *EdgeMachineReconciler) composeHostConfig(ctx context.Context, s *machin
 	case err != nil:
 		return false, err
 	case existing != nil && !metav1.IsControlledBy(existing, s.edgeMachine):
-		return s.wait(infrav1.BootstrapDataReadyCondition, infrav1.BootstrapDataInvalidReason,
-			"Secret %s exists and is not ours; rename or delete it", existing.Name), nil
+		return s.foreignHostConfig(), nil
 	case existing != nil && s.host.Spec.UserData != nil && s.host.Spec.UserData.Name == existing.Name:
 		// The host has been told to boot with it: changing it now could split the three documents over two versions.
 		return s.reached(infrav1.BootstrapDataReadyCondition, infrav1.BootstrapDataReadyReason, ""), nil
@@ -77,10 +76,23 @@ func (r *EdgeMachineReconciler) storeHostConfig(ctx context.Context, s *machineS
 	case err != nil:
 		return s.wait(infrav1.BootstrapDataReadyCondition, infrav1.BootstrapDataInvalidReason, "Secret %s: %v", *name, err), nil
 	}
+	// The cache knows only Secrets with the label of a cluster: what it does not have may exist and be somebody else's.
+	stored := &corev1.Secret{}
+	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: s.edgeMachine.Namespace, Name: hostConfigName(s.edgeMachine)}, stored); err == nil && !metav1.IsControlledBy(stored, s.edgeMachine) {
+		return s.foreignHostConfig(), nil
+	} else if client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("reading Secret %s: %w", hostConfigName(s.edgeMachine), err)
+	}
 	if err := r.Client.Apply(ctx, hostConfigSecret(s, documents), client.FieldOwner(FieldOwner), client.ForceOwnership); err != nil {
 		return false, fmt.Errorf("writing Secret %s: %w", hostConfigName(s.edgeMachine), err)
 	}
 	return s.reached(infrav1.BootstrapDataReadyCondition, infrav1.BootstrapDataReadyReason, ""), nil
+}
+
+// foreignHostConfig waits for somebody else's Secret to make room.
+func (s *machineScope) foreignHostConfig() proceed {
+	return s.wait(infrav1.BootstrapDataReadyCondition, infrav1.BootstrapDataInvalidReason,
+		"Secret %s exists and is not ours; rename or delete it", hostConfigName(s.edgeMachine))
 }
 
 func bootstrapHint(s *machineScope) string {

@@ -222,11 +222,11 @@ func younger(a, b *infrav1.EdgeMachine) bool {
 
 // waitForRelease stops a machine that is held, before any disk is written.
 func (r *EdgeMachineReconciler) waitForRelease(_ context.Context, s *machineScope) (proceed, error) {
-	held := s.edgeMachine.Annotations[infrav1.HoldAnnotation]
+	held, annotated := s.edgeMachine.Annotations[infrav1.HoldAnnotation]
 	switch {
 	case isTrue(s.edgeMachine.Spec.Hold):
 		return s.wait(infrav1.ReleasedCondition, infrav1.HeldReason, "spec.hold is set; remove it to write the image to BareMetalHost %s", s.host.Name), nil
-	case held != "" && held != "false":
+	case annotated && held != "false":
 		return s.wait(infrav1.ReleasedCondition, infrav1.HeldReason, "Annotation %s is set; remove it to write the image to BareMetalHost %s", infrav1.HoldAnnotation, s.host.Name), nil
 	case isTrue(s.edgeCluster.Spec.Hold):
 		return s.wait(infrav1.ReleasedCondition, infrav1.HeldReason, "spec.hold of EdgeCluster %s is set; remove it to write images", s.edgeCluster.Name), nil

@@ -53,6 +53,7 @@ func (r *EdgeMachineReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 		Watches(&bmov1.HardwareData{}, handler.EnqueueRequestsFromMapFunc(r.machinesOfHardware), predicate.GenerationChangedPredicate{}).
 		Owns(&ipamv1.IPAddressClaim{}).
 		Owns(&corev1.Secret{}, deletionsOnly()).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.machinesOfBootstrapData), creationsOnly()).
 		WatchesRawSource(r.ClusterCache.GetClusterSource("edgemachine", clusterToMachines)).
 		Build(ctx, r)
 	if err != nil {
@@ -137,6 +138,29 @@ func (r *EdgeMachineReconciler) machinesOfNode(namespace string) handler.MapFunc
 			return nil
 		}
 		return []reconcile.Request{{NamespacedName: client.ObjectKey{Namespace: parts[0], Name: parts[2]}}}
+	}
+}
+
+// machinesOfBootstrapData are those whose Machine names the Secret. Usually the Secret is there before its name.
+func (r *EdgeMachineReconciler) machinesOfBootstrapData(ctx context.Context, obj client.Object) []reconcile.Request {
+	list := &clusterv1.MachineList{}
+	if err := r.Client.List(ctx, list, client.InNamespace(obj.GetNamespace()), client.MatchingFields{bootstrapIndex: obj.GetName()}, client.UnsafeDisableDeepCopy); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Listing Machines by their bootstrap data")
+		return nil
+	}
+	requests := make([]reconcile.Request, 0, len(list.Items))
+	for _, machine := range list.Items {
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKey{Namespace: machine.Namespace, Name: machine.Spec.InfrastructureRef.Name}})
+	}
+	return requests
+}
+
+// creationsOnly lets through what reports that an object is there.
+func creationsOnly() predicate.Predicate {
+	return predicate.Funcs{
+		UpdateFunc:  func(event.UpdateEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
 	}
 }
 

@@ -28,6 +28,8 @@ const (
 	addressIndex = "edgemachine.address"
 	// claimOwnerIndex finds IPAddressClaims by the name of the EdgeMachine that controls them.
 	claimOwnerIndex = "ipaddressclaim.owner"
+	// bootstrapIndex finds Machines by the name of the Secret with their bootstrap data.
+	bootstrapIndex = "machine.bootstrap"
 	// templateClusterIndex finds EdgeMachineTemplates by the name of the Cluster that owns them.
 	templateClusterIndex = "edgemachinetemplate.cluster"
 )
@@ -49,6 +51,7 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		{&infrav1.EdgeMachine{}, waitingIndex, indexWaiting},
 		{&infrav1.EdgeMachine{}, addressIndex, indexAddresses},
 		{&ipamv1.IPAddressClaim{}, claimOwnerIndex, indexClaimOwner},
+		{&clusterv1.Machine{}, bootstrapIndex, indexBootstrap},
 		{&infrav1.EdgeMachineTemplate{}, templateClusterIndex, indexTemplateCluster},
 	} {
 		if err := indexer.IndexField(ctx, index.object, index.field, index.extract); err != nil {
@@ -99,6 +102,14 @@ func indexClaimOwner(obj client.Object) []string {
 		return nil
 	}
 	return []string{owner.Name}
+}
+
+func indexBootstrap(obj client.Object) []string {
+	machine, ok := obj.(*clusterv1.Machine)
+	if !ok || machine.Spec.Bootstrap.DataSecretName == nil || machine.Spec.InfrastructureRef.Kind != "EdgeMachine" {
+		return nil
+	}
+	return []string{*machine.Spec.Bootstrap.DataSecretName}
 }
 
 func indexTemplateCluster(obj client.Object) []string {
