@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	eventually   = 20 * time.Second
+	eventually   = 60 * time.Second
 	consistently = 400 * time.Millisecond
 	polling      = 20 * time.Millisecond
 )
