@@ -19,6 +19,7 @@ import (
 
 const (
 	progressEvery = 30 * time.Second
+	noticeAfter   = 5 * time.Second
 	lockRetry     = 200 * time.Millisecond
 )
 
@@ -73,9 +74,10 @@ func (b Toolbox) Manager(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	b.say("building the manager from the tree, about 2 minutes when cold")
-	stop := b.remind("the manager")
-	defer stop()
+	// Mostly quick, and then not worth a line.
+	notice := time.AfterFunc(noticeAfter, func() { b.say("building the manager from the tree, about 2 minutes when cold") })
+	defer notice.Stop()
+	defer b.remind("the manager")()
 	// Neither -trimpath nor CGO_ENABLED=0: what the manager has in common with the lab and the tools is
 	// then taken from Go's build cache.
 	if err := b.build(ctx, b.Root, "./cmd/manager", target, "-s -w"); err != nil {

@@ -1,0 +1,87 @@
+// Copyright 2026 The EdgeMetal Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package quickstart
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+
+	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
+)
+
+func condition(name string, status metav1.ConditionStatus, reason, message string) metav1.Condition {
+	return metav1.Condition{Type: name, Status: status, Reason: reason, Message: message}
+}
+
+func host(name string, state bmov1.ProvisioningState) bmov1.BareMetalHost {
+	h := bmov1.BareMetalHost{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	h.Status.Provisioning.State = state
+	return h
+}
+
+func TestDescribeNamesTheStepThatIsAwaited(t *testing.T) {
+	failing := host("host-2", bmov1.StateProvisioning)
+	failing.Status.ErrorCount, failing.Status.ErrorMessage = 2, "image is gone"
+	provisioned := infrav1.EdgeMachine{ObjectMeta: metav1.ObjectMeta{Name: "worker"}}
+	provisioned.Status.Host = "host-3"
+	provisioned.Status.Conditions = []metav1.Condition{
+		condition(infrav1.HostClaimedCondition, metav1.ConditionTrue, "HostClaimed", ""),
+		condition(infrav1.NetworkDataValidCondition, metav1.ConditionTrue, "NetworkDataValid", ""),
+		condition(infrav1.ReleasedCondition, metav1.ConditionTrue, "Released", ""),
+		condition(infrav1.BootstrapDataReadyCondition, metav1.ConditionTrue, "BootstrapDataReady", ""),
+		condition(infrav1.HostProvisionedCondition, metav1.ConditionFalse, "HostProvisioning", "the host\n is busy"),
+		condition(infrav1.NodeLinkedCondition, metav1.ConditionUnknown, "WaitingForEarlierStep", ""),
+	}
+	w := world{
+		hosts:        []bmov1.BareMetalHost{host("host-1", bmov1.StateNone), failing, host("host-3", bmov1.StateProvisioned)},
+		edgeMachines: []infrav1.EdgeMachine{{ObjectMeta: metav1.ObjectMeta{Name: "fresh"}}, provisioned},
+		clusters: []clusterv1.Cluster{{
+			ObjectMeta: metav1.ObjectMeta{Name: "edge-1"},
+			Status: clusterv1.ClusterStatus{Conditions: []metav1.Condition{
+				condition(clusterv1.ClusterAvailableCondition, metav1.ConditionFalse, "NotAvailable", ""),
+			}},
+		}},
+	}
+	want := []line{
+		{object: "BareMetalHost/host-1", doing: "new"},
+		{object: "BareMetalHost/host-2", doing: "provisioning, error 2: image is gone"},
+		{object: "BareMetalHost/host-3", doing: "provisioned", done: true},
+		{object: "EdgeMachine/fresh", doing: "new"},
+		{object: "EdgeMachine/worker", doing: "HostProvisioned [host-3]: the host is busy"},
+		{object: "Cluster/edge-1", doing: "not Available: NotAvailable"},
+	}
+	if diff := cmp.Diff(want, describe(w), cmp.AllowUnexported(line{})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestClusterReadyNeedsEveryMachine(t *testing.T) {
+	available := clusterv1.Cluster{Status: clusterv1.ClusterStatus{Conditions: []metav1.Condition{
+		condition(clusterv1.ClusterAvailableCondition, metav1.ConditionTrue, "Available", ""),
+	}}}
+	ready := clusterv1.Machine{Status: clusterv1.MachineStatus{Conditions: []metav1.Condition{
+		condition(clusterv1.MachineReadyCondition, metav1.ConditionTrue, "Ready", ""),
+	}}}
+	tests := map[string]struct {
+		w    world
+		want bool
+	}{
+		"nothing there":       {world{}, false},
+		"too few machines":    {world{clusters: []clusterv1.Cluster{available}, machines: []clusterv1.Machine{ready, ready}}, false},
+		"one not ready":       {world{clusters: []clusterv1.Cluster{available}, machines: []clusterv1.Machine{ready, {}, ready}}, false},
+		"cluster unavailable": {world{clusters: []clusterv1.Cluster{{}}, machines: []clusterv1.Machine{ready, ready, ready}}, false},
+		"all ready":           {world{clusters: []clusterv1.Cluster{available}, machines: []clusterv1.Machine{ready, ready, ready}}, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := clusterReady(tt.w); got != tt.want {
+				t.Errorf("clusterReady is %v", got)
+			}
+		})
+	}
+}
