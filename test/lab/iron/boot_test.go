@@ -6,12 +6,16 @@ package iron_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"io"
 	"mime/multipart"
+	"net/http"
 	"net/netip"
 	"net/textproto"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,6 +31,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/portforward"
+	"k8s.io/client-go/transport/spdy"
 	bootstrapv1 "sigs.k8s.io/cluster-api/api/bootstrap/kubeadm/v1beta2"
 	"sigs.k8s.io/cluster-api/bootstrap/kubeadm/pkg/cloudinit"
 	"sigs.k8s.io/cluster-api/util/certs"
@@ -341,6 +347,8 @@ func TestClusterBootsFromRealPayloads(t *testing.T) {
 	})
 	eventually(t, "static pods ready", time.Minute, podsReady(clients, "etcd-host-a", "kube-apiserver-host-a", "kube-controller-manager-host-a", "kube-scheduler-host-a", "kube-vip-host-a"))
 
+	etcdAnswers(t, clientConfig(t, s.certificates.GetByPurpose(secret.ClusterCA).KeyPair), "etcd-host-a")
+
 	switchOn(t, rack, "host-b", subnet+"21", wrap(t, s.workerPayload(t), "edgemetal://default/host-b/m1", subnet+"21", false))
 	eventually(t, "worker node ready", time.Minute, nodeReady(clients, "host-b", node))
 	if node.Spec.ProviderID != "edgemetal://default/host-b/m1" || !hasTaint(node, "example.org/starting") {
@@ -368,6 +376,45 @@ func TestClusterBootsFromRealPayloads(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "API back after a restart of the lab", time.Minute, nodeReady(clients, "host-c", node))
+}
+
+// etcdAnswers looks at an etcd member as the kubeadm control plane provider does: through the API server's
+// port forwarding, which goes to the kubelet.
+func etcdAnswers(t *testing.T, config *rest.Config, pod string) {
+	t.Helper()
+	transport, upgrader, err := spdy.RoundTripperFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, err := url.Parse(config.Host + "/api/v1/namespaces/kube-system/pods/" + pod + "/portforward")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop, ready := make(chan struct{}), make(chan struct{})
+	forwarder, err := portforward.New(spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, target), []string{"0:2379"}, stop, ready, io.Discard, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- forwarder.ForwardPorts() }()
+	defer close(stop)
+	select {
+	case <-ready:
+	case err := <-failed:
+		t.Fatal(err)
+	}
+	ports, err := forwarder.GetPorts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	connection, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", ports[0].Local), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatalf("no TLS with etcd through the port: %v", err)
+	}
+	defer connection.Close()
+	if name := connection.ConnectionState().PeerCertificates[0].Issuer.CommonName; name != "kubernetes" && name != "etcd-ca" {
+		t.Errorf("the certificate is from %q, not from the etcd CA", name)
+	}
 }
 
 func hasTaint(node *corev1.Node, key string) bool {

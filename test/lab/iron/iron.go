@@ -153,7 +153,7 @@ func (i *Iron) metal() bmo.Metal {
 // NewRack makes a rack that several Irons can share. The caller restores it before and closes it after them.
 func NewRack(c Config) *machine.Rack {
 	return machine.NewRack(machine.Config{
-		Dir: c.StateDir, Programs: c.Programs, KubernetesVersion: c.KubernetesVersion, DHCP: machine.NewDHCP(c.DHCP), Log: c.Log,
+		Dir: c.StateDir, Programs: c.Programs, KubernetesVersion: c.KubernetesVersion, DHCP: machine.NewDHCP(c.DHCP, filepath.Join(c.StateDir, "dhcp.json")), Log: c.Log,
 	})
 }
 
