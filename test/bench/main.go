@@ -59,7 +59,7 @@ func run() error {
 	flag.IntVar(&o.hosts, "hosts", 0, "Hosts in the inventory; 0 for one in ten more than machines.")
 	flag.StringVar(&o.addresses, "addresses", "pool", "Where nodes get addresses from: pool (the in-cluster IPAM provider) or host (annotation).")
 	flag.DurationVar(&o.steady, "steady", time.Minute, "How long the steady state is watched.")
-	flag.DurationVar(&o.timeout, "timeout", 20*time.Minute, "How long each number of machines may take, the start of the lab included.")
+	flag.DurationVar(&o.timeout, "timeout", time.Hour, "How long each number of machines may take, the start of the lab included.")
 	flag.StringVar(&o.json, "json", "", "File for the report as JSON; out/bench.json of the repository when empty.")
 	flag.StringVar(&o.keep, "keep", "", "Folder in which logs and state stay; a temporary one that is removed when empty.")
 	flag.StringVar(&o.profiles, "profiles", "", "Folder for CPU and heap profiles of the manager, which then runs with its profiler; none when empty.")
