@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
@@ -50,8 +51,8 @@ func (r *EdgeMachineReconciler) chooseHost(ctx context.Context, s *machineScope)
 		return false, err
 	}
 	// A claim of ours that the record has lost, for example because the annotation was removed by hand.
-	if i := slices.IndexFunc(all, func(h bmov1.BareMetalHost) bool { return hosts.IsClaimedBy(&h, s.edgeMachine) }); i >= 0 {
-		return r.recordAndClaim(ctx, s, all[i].DeepCopy())
+	if host := claimedBy(s.edgeMachine, all); host != nil {
+		return r.recordAndClaim(ctx, s, host)
 	}
 	choice := hosts.Choose(request, all, r.hardwareOf(ctx))
 	if len(choice.Hosts) == 0 {
@@ -69,20 +70,46 @@ func (r *EdgeMachineReconciler) chooseHost(ctx context.Context, s *machineScope)
 }
 
 func (r *EdgeMachineReconciler) recordAndClaim(ctx context.Context, s *machineScope, host *bmov1.BareMetalHost) (proceed, error) {
-	err := r.patchMachine(ctx, s, func(m *infrav1.EdgeMachine) {
-		controllerutil.AddFinalizer(m, infrav1.MachineFinalizer)
-		if m.Annotations == nil {
-			m.Annotations = map[string]string{}
-		}
-		m.Annotations[infrav1.HostAnnotation] = host.Name
-	})
-	if err != nil {
+	if err := r.recordHost(ctx, s, host.Name); err != nil {
 		return false, err
 	}
 	if hosts.IsClaimedBy(host, s.edgeMachine) {
 		return r.claimed(ctx, s, host)
 	}
 	return r.claim(ctx, s, host)
+}
+
+// claimedBy finds the host among all that belongs to the machine, nil when none does.
+func claimedBy(machine *infrav1.EdgeMachine, all []bmov1.BareMetalHost) *bmov1.BareMetalHost {
+	i := slices.IndexFunc(all, func(h bmov1.BareMetalHost) bool { return hosts.IsClaimedBy(&h, machine) })
+	if i < 0 {
+		return nil
+	}
+	return all[i].DeepCopy()
+}
+
+// recordHost writes down the choice of a host, together with the finalizer.
+func (r *EdgeMachineReconciler) recordHost(ctx context.Context, s *machineScope, host string) error {
+	return r.patchMachine(ctx, s, func(m *infrav1.EdgeMachine) {
+		controllerutil.AddFinalizer(m, infrav1.MachineFinalizer)
+		if m.Annotations == nil {
+			m.Annotations = map[string]string{}
+		}
+		m.Annotations[infrav1.HostAnnotation] = host
+	})
+}
+
+// recordedHost is the name of the host that the machine has chosen. Should somebody have removed the annotation, a
+// provisioned machine still has it in its provider ID.
+func recordedHost(machine *infrav1.EdgeMachine) string {
+	if name := machine.Annotations[infrav1.HostAnnotation]; name != "" {
+		return name
+	}
+	path, _ := strings.CutPrefix(machine.Spec.ProviderID, infrav1.ProviderIDPrefix)
+	if parts := strings.Split(path, "/"); len(parts) == 3 {
+		return parts[1]
+	}
+	return ""
 }
 
 func (r *EdgeMachineReconciler) forgetHost(ctx context.Context, s *machineScope) error {
@@ -113,7 +140,10 @@ func (r *EdgeMachineReconciler) claimed(ctx context.Context, s *machineScope, ho
 // findProvisionedHost finds the host of a machine that was provisioned. Losing it is not repaired by taking another one:
 // what ran on it is gone, and replacing the machine is up to its owner or a MachineHealthCheck.
 func (r *EdgeMachineReconciler) findProvisionedHost(ctx context.Context, s *machineScope) (proceed, error) {
-	name := s.edgeMachine.Annotations[infrav1.HostAnnotation]
+	name := recordedHost(s.edgeMachine)
+	if err := r.recordHost(ctx, s, name); err != nil {
+		return false, err
+	}
 	host, err := r.getHost(ctx, s.edgeMachine.Namespace, name)
 	switch {
 	case err != nil:

@@ -74,12 +74,16 @@ func deprovisioningMessage(host *bmov1.BareMetalHost) string {
 // ownHost finds the host of the machine, nil when it has none. A cache that is behind must not lead to a host that stays
 // claimed for ever, so "none" is confirmed by the API server.
 func (r *EdgeMachineReconciler) ownHost(ctx context.Context, s *machineScope) (*bmov1.BareMetalHost, error) {
-	name := s.edgeMachine.Annotations[infrav1.HostAnnotation]
+	name := recordedHost(s.edgeMachine)
+	if name == "" {
+		all, err := r.listHosts(ctx, s.edgeMachine.Namespace)
+		return claimedBy(s.edgeMachine, all), err
+	}
 	host, err := r.getHost(ctx, s.edgeMachine.Namespace, name)
 	if err != nil {
 		return nil, err
 	}
-	if host != nil && hosts.IsClaimedBy(host, s.edgeMachine) || name == "" {
+	if host != nil && hosts.IsClaimedBy(host, s.edgeMachine) {
 		return host, nil
 	}
 	live := &bmov1.BareMetalHost{}
