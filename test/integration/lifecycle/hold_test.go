@@ -48,7 +48,9 @@ var _ = DescribeTable("A machine that is held is validated, and nothing is writt
 		func(m *infrav1.EdgeMachine) { delete(m.Annotations, infrav1.HoldAnnotation) },
 		infrav1.HoldAnnotation, "remove it"),
 	Entry("by its annotation with a value", false,
-		func(m *infrav1.EdgeMachine) { m.Annotations = map[string]string{infrav1.HoldAnnotation: "waiting for Jo"} },
+		func(m *infrav1.EdgeMachine) {
+			m.Annotations = map[string]string{infrav1.HoldAnnotation: "waiting for Jo"}
+		},
 		func(m *infrav1.EdgeMachine) { m.Annotations[infrav1.HoldAnnotation] = "false" },
 		infrav1.HoldAnnotation, "remove it"),
 	Entry("by its cluster", true, func(*infrav1.EdgeMachine) {}, func(*infrav1.EdgeMachine) {}, "spec.hold of EdgeCluster "+clusterName),
