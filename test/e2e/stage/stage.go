@@ -1,0 +1,96 @@
+// Copyright 2026 The EdgeMetal Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package stage
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab"
+)
+
+const (
+	// StartTimeout bounds the start of a lab, for which tools may have to be built, and the installation of the providers.
+	StartTimeout = 25 * time.Minute
+	// Limit of one spec.
+	Limit = 8 * time.Minute
+
+	waitTimeout  = 4 * time.Minute
+	pollInterval = 500 * time.Millisecond
+	stopTimeout  = 2 * time.Minute
+)
+
+// Run runs the specs of a package.
+func Run(t *testing.T, name string) {
+	t.Helper()
+	RegisterFailHandler(Fail)
+	SetDefaultEventuallyTimeout(waitTimeout)
+	SetDefaultEventuallyPollingInterval(pollInterval)
+	EnforceDefaultTimeoutsWhenUsingContexts()
+	RunSpecs(t, name)
+}
+
+// Stage is a lab in which clusterctl has installed the providers.
+type Stage struct {
+	*lab.Lab
+
+	sites  uint8
+	failed bool
+}
+
+// Open starts a lab and installs the providers, for a BeforeSuite. The lab stops with the suite; its state and logs are kept
+// when a spec has failed. The options may be changed before the start.
+func Open(ctx context.Context, changes ...func(*lab.Options)) *Stage {
+	GinkgoHelper()
+	components, err := lab.FindRelease()
+	Expect(err).NotTo(HaveOccurred())
+	dir, err := os.MkdirTemp("", "edgemetal-e2e-")
+	Expect(err).NotTo(HaveOccurred())
+	options := lab.Options{Dir: dir, EdgeMetal: components, Out: GinkgoWriter}
+	for _, change := range changes {
+		change(&options)
+	}
+	s := &Stage{}
+	log, err := os.Create(filepath.Join(dir, "lab.log"))
+	Expect(err).NotTo(HaveOccurred())
+	options.Log = zap.New(zap.WriteTo(log))
+	// The libraries' own loggers would otherwise write between the lines of the report.
+	ctrl.SetLogger(options.Log)
+	klog.SetLogger(options.Log)
+	DeferCleanup(func() {
+		Expect(log.Close()).To(Succeed())
+		if s.failed {
+			fmt.Fprintf(GinkgoWriter, "state and logs of the lab: %s\n", dir)
+			return
+		}
+		Expect(os.RemoveAll(dir)).To(Succeed())
+	})
+	begin := time.Now()
+	s.Lab, err = lab.Start(ctx, options)
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(s.Stop)
+	started := time.Now()
+	_, err = s.Clusterctl(ctx, "init", "--infrastructure", "edgemetal", "--ipam", "in-cluster", "--wait-providers")
+	Expect(err).NotTo(HaveOccurred())
+	GinkgoWriter.Printf("lab started in %s, providers installed in %s\n", round(started.Sub(begin)), round(time.Since(started)))
+	return s
+}
+
+// ManagerLog is the file that this repository's manager logs to, over all its restarts.
+func (s *Stage) ManagerLog() string { return filepath.Join(s.LogDir, ManagerProvider+".log") }
+
+// ManagerProvider names this repository's provider to the lab, for example to kill its manager.
+const ManagerProvider = "infrastructure-edgemetal"
+
+func round(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
