@@ -6,7 +6,8 @@ package v1alpha1
 // Link is a network device of the machine. Exactly one of match, bond and vlan is set.
 // +kubebuilder:validation:XValidation:rule="[has(self.match), has(self.bond), has(self.vlan)].filter(x, x).size() == 1",message="set exactly one of match (an ethernet), bond and vlan"
 type Link struct {
-	// name of the device on the host, for example uplink0. Ethernets are renamed to it. A VLAN is named <parent>.<id>, as
+	// name of the device on the host, for example uplink0. Ethernets are renamed to it. Bonds are named bond0, bond1
+	// and so on, a VLAN <parent>.<id>, as
 	// cloud-init does, for example bond0.61. At most 15 characters.
 	// +required
 	// +kubebuilder:validation:MinLength=1

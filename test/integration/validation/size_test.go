@@ -33,10 +33,10 @@ func largestMachine() infrav1.EdgeMachineSpec {
 			members = append(members, name)
 			spec.Links = append(spec.Links, withMTU(infrav1.Link{Name: name, Match: &infrav1.NICMatch{MAC: fmt.Sprintf("52:54:00:ab:%02d:%02d", b, m)}}, 9216))
 		}
-		spec.Links = append(spec.Links, withMTU(withBond(bond(fmt.Sprintf("bond%06d", b), infrav1.BondModeActiveBackup, members...), func(bond *infrav1.Bond) { bond.Primary = members[7] }), 9216))
+		spec.Links = append(spec.Links, withMTU(withBond(bond(fmt.Sprintf("bond%d", b), infrav1.BondModeActiveBackup, members...), func(bond *infrav1.Bond) { bond.Primary = members[7] }), 9216))
 	}
 	for id := int32(1000); len(spec.Links) < 32; id++ {
-		spec.Links = append(spec.Links, withMTU(vlan(fmt.Sprintf("bond%06d.%d", 2, id), fmt.Sprintf("bond%06d", 2), id), 9216))
+		spec.Links = append(spec.Links, withMTU(vlan(fmt.Sprintf("bond2.%d", id), "bond2", id), 9216))
 	}
 	for i := range 8 {
 		spec.Interfaces = append(spec.Interfaces, infrav1.Interface{Network: fmt.Sprintf("network-%024d", i), Link: spec.Links[31].Name})
