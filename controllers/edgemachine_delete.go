@@ -142,10 +142,10 @@ func (r *EdgeMachineReconciler) deleteHostConfig(ctx context.Context, s *machine
 // parkHost prepares the host of a paused cluster for a move to another management cluster.
 func (r *EdgeMachineReconciler) parkHost(ctx context.Context, s *machineScope) error {
 	s.paused = true
-	if !isTrue(s.cluster.Spec.Paused) {
+	if s.cluster == nil || !isTrue(s.cluster.Spec.Paused) {
 		return nil
 	}
-	host, err := r.getHost(ctx, s.edgeMachine.Namespace, s.edgeMachine.Annotations[infrav1.HostAnnotation])
+	host, err := r.getHost(ctx, s.edgeMachine.Namespace, recordedHost(s.edgeMachine))
 	if err != nil || host == nil || !hosts.IsClaimedBy(host, s.edgeMachine) || hosts.IsParked(host) {
 		return err
 	}
