@@ -16,6 +16,7 @@ import (
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logzap "sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/integration/inprocess"
@@ -81,7 +82,27 @@ func (s *site) startManager(ctx context.Context) {
 	})
 	Expect(err).NotTo(HaveOccurred())
 	s.manager = manager
-	DeferCleanup(func() { Expect(manager.Stop()).To(Succeed()) })
+	panicked := panics()
+	DeferCleanup(func() {
+		Expect(manager.Stop()).To(Succeed())
+		Expect(panics()).To(Equal(panicked), "a reconciler has panicked; see the log")
+	})
+}
+
+// panics counts those that controller-runtime has caught in this process.
+func panics() float64 {
+	GinkgoHelper()
+	families, err := metrics.Registry.Gather()
+	Expect(err).NotTo(HaveOccurred())
+	total := 0.0
+	for _, family := range families {
+		if family.GetName() == "controller_runtime_reconcile_panics_total" {
+			for _, metric := range family.GetMetric() {
+				total += metric.GetCounter().GetValue()
+			}
+		}
+	}
+	return total
 }
 
 // key of an object of the site.
