@@ -4,14 +4,21 @@
 package quickstart
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab"
 )
 
 func condition(name string, status metav1.ConditionStatus, reason, message string) metav1.Condition {
@@ -83,5 +90,30 @@ func TestClusterReadyNeedsEveryMachine(t *testing.T) {
 				t.Errorf("clusterReady is %v", got)
 			}
 		})
+	}
+}
+
+// A wait that ends too early says what is not ready; what is ready is not mentioned.
+func TestFollowEndsWithWhatIsNotReady(t *testing.T) {
+	scheme, err := lab.Scheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stuck, fine := host("host-1", bmov1.StateRegistering), host("host-2", bmov1.StateAvailable)
+	stuck.Namespace, fine.Namespace = metav1.NamespaceDefault, metav1.NamespaceDefault
+	stuck.Status.ErrorCount, stuck.Status.ErrorMessage = 1, "BMC does not answer"
+	var out bytes.Buffer
+	q := &quickstart{out: &out, begin: time.Now(), api: fake.NewClientBuilder().WithScheme(scheme).WithObjects(&stuck, &fine).Build()}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*pollInterval+pollInterval/2)
+	defer cancel()
+	err = q.follow(ctx, "hosts are available", hostsUsable)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("error %v, want the deadline", err)
+	}
+	if text := err.Error(); !strings.Contains(text, "host-1") || !strings.Contains(text, "BMC does not answer") || strings.Contains(text, "host-2") {
+		t.Errorf("error %q, want host-1 and why, and not host-2", text)
+	}
+	if n := strings.Count(out.String(), "host-1"); n != 1 {
+		t.Errorf("a line that did not change was printed %d times:\n%s", n, out.String())
 	}
 }

@@ -75,6 +75,7 @@ func TestJourneyOfACluster(t *testing.T) {
 }
 
 func (j *journey) quickStart(t *testing.T) {
+	t.Helper()
 	var out bytes.Buffer
 	if err := quickstart.Run(t.Context(), j.here.Access, &out); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
@@ -89,11 +90,13 @@ func (j *journey) quickStart(t *testing.T) {
 }
 
 func (j *journey) scale(t *testing.T) {
+	t.Helper()
 	kubectl(t, j.here, "scale", "machinedeployment", "edge-1-workers", "--replicas", "4")
 	eventually(t, "5 machines ready", func() bool { return readyMachines(t, j.here) == 5 })
 }
 
 func (j *journey) move(t *testing.T) {
+	t.Helper()
 	clusterctl(t, j.there, "init", "--infrastructure", "edgemetal", "--ipam", "in-cluster", "--wait-providers")
 	before := hostStates(t, j.here)
 	boots := countBoots(t, j.here)
@@ -111,6 +114,7 @@ func (j *journey) move(t *testing.T) {
 }
 
 func (j *journey) remove(t *testing.T) {
+	t.Helper()
 	kubectl(t, j.there, "delete", "cluster", quickstart.Cluster, "--timeout", stepTimeout.String())
 	eventually(t, "all hosts available again", func() bool {
 		list := &bmov1.BareMetalHostList{}
