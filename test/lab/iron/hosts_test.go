@@ -19,207 +19,16 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron"
-	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/bmo"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/faults"
-	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/metal3"
-	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/tools"
 )
-
-// manager is a management cluster with an Iron.
-type manager struct {
-	client.Client
-	config *rest.Config
-	dir    string
-}
-
-// newManager starts an API server with Metal3's CRDs.
-func newManager(t *testing.T) *manager {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("needs etcd and kube-apiserver, which take minutes to build")
-	}
-	root, err := tools.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	box := tools.Toolbox{Root: root, Out: os.Stderr}
-	assets, assetsErr := box.Assets(t.Context())
-	source, sourceErr := box.Source(t.Context(), tools.BareMetalOperatorModule)
-	if err := errors.Join(assetsErr, sourceErr); err != nil {
-		t.Fatal(err)
-	}
-	crds, err := metal3.CRDs(source.Dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	environment := &envtest.Environment{BinaryAssetsDirectory: assets, CRDs: crds}
-	config, err := environment.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := environment.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := bmov1.AddToScheme(scheme.Scheme); err != nil {
-		t.Fatal(err)
-	}
-	config.QPS = -1
-	c, err := client.New(config, client.Options{Scheme: scheme.Scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &manager{Client: c, config: config, dir: t.TempDir()}
-}
-
-// start runs an Iron until the test ends or stop is called.
-func (m *manager) start(t *testing.T, change func(*iron.Config)) (stop func()) {
-	t.Helper()
-	config := iron.Config{REST: m.config, StateDir: m.dir, KubernetesVersion: version, Latencies: &bmo.Latencies{
-		Register: 10 * time.Millisecond, Provision: 100 * time.Millisecond, Retry: 50 * time.Millisecond,
-	}}
-	// Nothing here gets as far as a control plane: paths suffice.
-	config.Programs = map[string]string{"etcd": "/etcd", "kube-apiserver": "/kube-apiserver", "kube-controller-manager": "/kube-controller-manager"}
-	change(&config)
-	hardware, err := iron.New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- hardware.Run(ctx) }()
-	stopped := false
-	stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}
-	t.Cleanup(stop)
-	return stop
-}
-
-func (m *manager) create(t *testing.T, objects ...client.Object) {
-	t.Helper()
-	for _, object := range objects {
-		if err := m.Create(t.Context(), object); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func newHost(name, mac string) *bmov1.BareMetalHost {
-	return &bmov1.BareMetalHost{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, Annotations: map[string]string{}},
-		Spec: bmov1.BareMetalHostSpec{
-			BMC:            bmov1.BMCDetails{Address: "redfish+http://192.0.2.9/redfish/v1/Systems/1", CredentialsName: name + "-bmc"},
-			BootMACAddress: mac, Online: true,
-		},
-	}
-}
-
-func bmcSecret(host string) *corev1.Secret {
-	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: host + "-bmc"},
-		StringData: map[string]string{"username": "admin", "password": "secret"},
-	}
-}
-
-func (m *manager) host(ctx context.Context, name string) (*bmov1.BareMetalHost, error) {
-	host := &bmov1.BareMetalHost{}
-	return host, m.Get(ctx, client.ObjectKey{Namespace: "default", Name: name}, host)
-}
-
-// await waits for a host to be as wanted.
-func (m *manager) await(t *testing.T, name, what string, wanted func(*bmov1.BareMetalHost) bool) *bmov1.BareMetalHost {
-	t.Helper()
-	var host *bmov1.BareMetalHost
-	eventually(t, name+" "+what, 30*time.Second, func(ctx context.Context) error {
-		var err error
-		if host, err = m.host(ctx, name); err != nil {
-			return err
-		}
-		if !wanted(host) {
-			return fmt.Errorf("status %+v", host.Status)
-		}
-		return nil
-	})
-	return host
-}
-
-func inState(state bmov1.ProvisioningState) func(*bmov1.BareMetalHost) bool {
-	return func(host *bmov1.BareMetalHost) bool { return host.Status.Provisioning.State == state }
-}
-
-func (m *manager) change(t *testing.T, name string, change func(*bmov1.BareMetalHost)) {
-	t.Helper()
-	eventually(t, "change of "+name, 10*time.Second, func(ctx context.Context) error {
-		host, err := m.host(ctx, name)
-		if err != nil {
-			return err
-		}
-		if host.Annotations == nil {
-			host.Annotations = map[string]string{}
-		}
-		change(host)
-		return m.Update(ctx, host)
-	})
-}
-
-func image() *bmov1.Image {
-	return &bmov1.Image{URL: "https://example.org/image.qcow2", Checksum: "https://example.org/image.qcow2.sha256", ChecksumType: bmov1.SHA256}
-}
-
-func (m *manager) console(t *testing.T, name string) string {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join(m.dir, "default", name, "console.log"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
-	}
-	return string(content)
-}
-
-func (m *manager) awaitConsole(t *testing.T, name, text string) {
-	t.Helper()
-	eventually(t, fmt.Sprintf("console of %s says %q", name, text), 20*time.Second, func(context.Context) error {
-		if console := m.console(t, name); !strings.Contains(console, text) {
-			return fmt.Errorf("it says:\n%s", console)
-		}
-		return nil
-	})
-}
-
-// payload is a host's user data and network data, as Secrets.
-func (m *manager) payload(t *testing.T, host, userData, mac string) {
-	t.Helper()
-	m.create(t,
-		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: host + "-user"}, StringData: map[string]string{"value": userData}},
-		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: host + "-network"}, Data: map[string][]byte{"networkData": networkData(t, mac, subnet+"90")}},
-	)
-}
-
-func withPayload(host *bmov1.BareMetalHost) {
-	host.Spec.Image = image()
-	host.Spec.UserData = &corev1.SecretReference{Name: host.Name + "-user"}
-	host.Spec.NetworkData = &corev1.SecretReference{Name: host.Name + "-network"}
-}
-
-const greeting = "#cloud-config\nwrite_files:\n- {path: /etc/greeting, content: hello}\nbootcmd: ['echo this is a boot']\nruncmd: ['cat /etc/greeting && no-such-program || echo status $?']\n"
 
 func TestHostLifecycle(t *testing.T) {
 	m := newManager(t)
-	m.start(t, func(c *iron.Config) {})
+	m.start(t, func(*iron.Config) {})
 	const mac = "02:00:00:00:10:01"
 	m.create(t, newHost("host-1", mac))
 	m.await(t, "host-1", "misses its Secret", func(h *bmov1.BareMetalHost) bool {
@@ -249,7 +58,7 @@ func TestHostLifecycle(t *testing.T) {
 		}
 		return err
 	})
-	m.payload(t, "host-1", greeting, mac)
+	m.payload(t, "host-1", mac)
 	host = m.await(t, "host-1", "is provisioned and on", func(h *bmov1.BareMetalHost) bool {
 		return h.Status.Provisioning.State == bmov1.StateProvisioned && h.Status.PoweredOn
 	})
@@ -296,7 +105,7 @@ func TestHostLifecycle(t *testing.T) {
 	}
 	eventually(t, "host is gone, and its Secret can go", 20*time.Second, func(ctx context.Context) error {
 		if _, err := m.host(ctx, "host-1"); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("the host is there: %v", err)
+			return fmt.Errorf("the host is there, or cannot be read: %w", errors.Join(err, errors.New("want not found")))
 		}
 		secret := &corev1.Secret{}
 		err := m.Get(ctx, client.ObjectKey{Namespace: "default", Name: "host-1-bmc"}, secret)
@@ -309,14 +118,14 @@ func TestHostLifecycle(t *testing.T) {
 
 func TestFaults(t *testing.T) {
 	m := newManager(t)
-	m.start(t, func(c *iron.Config) {})
+	m.start(t, func(*iron.Config) {})
 	fault := func(value string) func(*bmov1.BareMetalHost) {
 		return func(h *bmov1.BareMetalHost) { h.Annotations[faults.Annotation] = value }
 	}
 	for i, name := range []string{"wrong", "flaky", "dead", "deaf", "refused"} {
 		host := newHost(name, fmt.Sprintf("02:00:00:00:20:0%d", i))
 		m.create(t, bmcSecret(name))
-		m.payload(t, name, greeting, host.Spec.BootMACAddress)
+		m.payload(t, name, host.Spec.BootMACAddress)
 		withPayload(host)
 		switch name {
 		case "wrong":
@@ -372,7 +181,7 @@ func TestMove(t *testing.T) {
 	to.start(t, share)
 	const mac = "02:00:00:00:30:01"
 	from.create(t, bmcSecret("host-1"))
-	from.payload(t, "host-1", greeting, mac)
+	from.payload(t, "host-1", mac)
 	host := newHost("host-1", mac)
 	withPayload(host)
 	from.create(t, host)
@@ -389,7 +198,7 @@ func TestMove(t *testing.T) {
 		moved.Annotations = map[string]string{bmov1.StatusAnnotation: string(status)}
 	})
 	to.create(t, bmcSecret("host-1"))
-	to.payload(t, "host-1", greeting, mac)
+	to.payload(t, "host-1", mac)
 	moved.ObjectMeta = metav1.ObjectMeta{Namespace: "default", Name: "host-1", Annotations: moved.Annotations}
 	moved.Status = bmov1.BareMetalHostStatus{}
 	to.create(t, moved)

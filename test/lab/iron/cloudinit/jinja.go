@@ -6,6 +6,7 @@ package cloudinit
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 
@@ -68,9 +69,7 @@ func withAliases(data map[string]any) map[string]any {
 		}
 	}
 	if standard, ok := out["v1"].(map[string]any); ok {
-		for key, value := range standard {
-			out[key] = value
-		}
+		maps.Copy(out, standard)
 	}
 	return out
 }

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -104,7 +105,7 @@ func walkContainer(body io.Reader, boundary string, depth int) ([]part, error) {
 	for {
 		// Not NextPart: that one would undo quoted-printable behind our back.
 		child, err := reader.NextRawPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return parts, nil
 		}
 		if err != nil {

@@ -137,9 +137,12 @@ func firstWord(list string) string {
 
 // splitEndpoint reads host or host:port; the port is 6443 by default.
 func splitEndpoint(endpoint string) (string, string, error) {
+	if !strings.Contains(strings.TrimPrefix(endpoint, "["), ":") {
+		return endpoint, "6443", nil
+	}
 	host, port, err := net.SplitHostPort(endpoint)
 	if err != nil {
-		return endpoint, "6443", nil
+		return "", "", fmt.Errorf("%q: want host or host:port", endpoint)
 	}
 	if number, err := strconv.ParseUint(port, 10, 16); err != nil || number == 0 {
 		return "", "", fmt.Errorf("port %q is no port", port)

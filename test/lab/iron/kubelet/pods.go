@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -126,11 +127,7 @@ func (m *podManager) sync(ctx context.Context) error {
 func (m *podManager) snapshot() map[string]*staticPod {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	copied := make(map[string]*staticPod, len(m.pods))
-	for file, pod := range m.pods {
-		copied[file] = pod
-	}
-	return copied
+	return maps.Clone(m.pods)
 }
 
 func (m *podManager) start(ctx context.Context, file string, pod *corev1.Pod) {

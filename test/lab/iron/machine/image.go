@@ -57,15 +57,17 @@ func writeImage(root, kubernetesVersion, image string) error {
 		errs = append(errs, disk.MkdirAll(dir, 0o755))
 	}
 	files := map[string]string{
-		"/etc/os-release":                  "ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"EdgeMetal lab image (simulated)\"\n",
-		"/etc/hostname":                    "localhost\n",
-		"/etc/hosts":                       "127.0.0.1 localhost\n",
-		"/etc/fstab":                       "LABEL=root / ext4 defaults 0 1\n",
-		"/etc/passwd":                      "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-		"/etc/group":                       "root:x:0:\nadm:x:4:\nsudo:x:27:\nusers:x:100:\nnogroup:x:65534:\n",
-		"/etc/lab-image":                   image + "\n",
-		"/etc/kubernetes-version":          kubernetesVersion + "\n",
-		"/etc/cni/net.d/10-plain.conflist": `{"cniVersion":"1.0.0","name":"plain","plugins":[{"type":"bridge"}]}` + "\n",
+		"/etc/os-release": "ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"EdgeMetal lab image (simulated)\"\n",
+		"/etc/hostname":   "localhost\n",
+		"/etc/hosts":      "127.0.0.1 localhost\n",
+		"/etc/fstab":      "LABEL=root / ext4 defaults 0 1\n",
+		"/etc/passwd":     "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+		"/etc/group":      "root:x:0:\nadm:x:4:\nsudo:x:27:\nusers:x:100:\nnogroup:x:65534:\n",
+		// As the Kubernetes packages ship it: it beats any Environment= of a drop-in.
+		"/etc/default/kubelet":                                      "KUBELET_EXTRA_ARGS=\n",
+		"/etc/lab-image":                                            image + "\n",
+		"/etc/kubernetes-version":                                   kubernetesVersion + "\n",
+		"/etc/cni/net.d/10-plain.conflist":                          `{"cniVersion":"1.0.0","name":"plain","plugins":[{"type":"bridge"}]}` + "\n",
 		"/usr/lib/systemd/system/kubelet.service":                   kubeletUnit,
 		"/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf": kubeletDropIn,
 		"/usr/lib/sysctl.d/50-kubernetes.conf":                      "net.ipv4.ip_forward = 1\nnet.bridge.bridge-nf-call-iptables = 1\n",

@@ -128,6 +128,9 @@ func (v *services) start(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	if err := v.prepare(ctx, name, service); err != nil {
+		return err
+	}
 	line, err := service.CommandLine(v.system.disk)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -142,6 +145,19 @@ func (v *services) start(ctx context.Context, name string) error {
 		return v.runOneShot(ctx, name, service)
 	default:
 		v.runInBackground(name, line)
+	}
+	return nil
+}
+
+// prepare runs the service's ExecStartPre commands.
+func (v *services) prepare(ctx context.Context, name string, service *systemd.Service) error {
+	for command, err := range service.StartPre(v.system.disk) {
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if status := v.system.shell.Exec(ctx, command.Line, command.Environment); status != 0 && !command.MayFail {
+			return fmt.Errorf("Job for %s failed because its control process exited with error code %d", name, status) //nolint:staticcheck // systemd's words
+		}
 	}
 	return nil
 }

@@ -20,6 +20,8 @@ import (
 const (
 	instanceFile = "/var/lib/cloud/data/instance-id"
 	scriptsDir   = "/var/lib/cloud/instance/scripts"
+	// perInstanceDir is where files of the user data can put scripts that run once.
+	perInstanceDir = "/var/lib/cloud/scripts/per-instance"
 )
 
 // runCloudInit goes through cloud-init's stages in its order. What runs on every boot are boothooks and
@@ -82,7 +84,32 @@ func (s *system) firstBoot(ctx context.Context, data *cloudinit.UserData, env ma
 	if err := s.writeFiles(data.Files(true)); err != nil {
 		return err
 	}
-	return s.userScripts(ctx, data, env)
+	return errors.Join(s.instanceScripts(ctx, env), s.userScripts(ctx, data, env))
+}
+
+// instanceScripts runs what lies in the folder for scripts that run once per instance, which cloud-init does before the user's
+// scripts. Files that nobody may execute are left alone.
+func (s *system) instanceScripts(ctx context.Context, env map[string]string) error {
+	names, err := s.disk.List(perInstanceDir, "*")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range slices.Sorted(slices.Values(names)) {
+		file := perInstanceDir + "/" + name
+		if mode, err := s.disk.Mode(file); err != nil || mode&0o100 == 0 {
+			continue
+		}
+		body, err := s.disk.Read(file)
+		if err != nil {
+			return err
+		}
+		errs = append(errs, s.runScript(ctx, name, body, env))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("scripts_per_instance: %w", err)
+	}
+	return nil
 }
 
 func (s *system) writeFiles(files []cloudinit.File) error {

@@ -4,8 +4,10 @@
 package netdata
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/hardware"
@@ -66,47 +68,50 @@ func fallback(nics []hardware.NIC, dhcp DHCP) ([]Interface, error) {
 // linkNames maps link ids to interface names. As in cloud-init, a NIC takes the link's name or keeps its
 // own, a bond takes the link's name or bond0, bond1 ..., and a VLAN is always <parent>.<id>.
 func linkNames(document *Document, nics []hardware.NIC) (map[string]string, error) {
-	byMAC := map[string]string{}
-	for _, nic := range nics {
-		byMAC[nic.MAC] = nic.Name
-	}
 	names := map[string]string{}
 	bonds := 0
 	for _, link := range document.Links {
 		switch link.Type {
 		case "vlan":
 		case "bond":
-			names[link.ID] = link.Name
-			if link.Name == "" {
-				names[link.ID] = fmt.Sprintf("bond%d", bonds)
-			}
+			names[link.ID] = cmp.Or(link.Name, fmt.Sprintf("bond%d", bonds))
 			bonds++
 		default:
-			mac := strings.ToLower(link.MACAddress)
-			if mac == "" {
-				return nil, fmt.Errorf("link %s: no ethernet_mac_address", link.ID)
+			kernelName, err := findNIC(link, nics)
+			if err != nil {
+				return nil, err
 			}
-			kernelName, ok := byMAC[mac]
-			if !ok {
-				return nil, fmt.Errorf("link %s: unable to find a system nic for mac_address %s (the machine has %s)", link.ID, mac, listNICs(nics))
-			}
-			names[link.ID] = link.Name
-			if link.Name == "" {
-				names[link.ID] = kernelName
-			}
+			names[link.ID] = cmp.Or(link.Name, kernelName)
 		}
 	}
+	return names, nameVLANs(document, names)
+}
+
+// findNIC is the kernel's name of the link's NIC.
+func findNIC(link Link, nics []hardware.NIC) (string, error) {
+	mac := strings.ToLower(link.MACAddress)
+	if mac == "" {
+		return "", fmt.Errorf("link %s: no ethernet_mac_address", link.ID)
+	}
+	for _, nic := range nics {
+		if nic.MAC == mac {
+			return nic.Name, nil
+		}
+	}
+	return "", fmt.Errorf("link %s: unable to find a system nic for mac_address %s (the machine has %s)", link.ID, mac, listNICs(nics))
+}
+
+func nameVLANs(document *Document, names map[string]string) error {
 	for _, link := range document.Links {
 		if link.Type != "vlan" {
 			continue
 		}
-		parent, ok := names[link.VLANLink]
-		if !ok {
-			return nil, fmt.Errorf("link %s: vlan_link %q does not exist or is a VLAN itself", link.ID, link.VLANLink)
+		if kind := kindOf(document, link.VLANLink); kind == "" || kind == "vlan" {
+			return fmt.Errorf("link %s: vlan_link %q does not exist or is a VLAN itself", link.ID, link.VLANLink)
 		}
-		names[link.ID] = parent + "." + link.VLANID.String()
+		names[link.ID] = names[link.VLANLink] + "." + link.VLANID.String()
 	}
-	return names, nil
+	return nil
 }
 
 func listNICs(nics []hardware.NIC) string {
@@ -224,23 +229,12 @@ func addNetwork(network Network, out *Interface, dhcp DHCP) error {
 	default:
 		return fmt.Errorf("unknown network type %q", network.Type)
 	}
+	services := network.Services
 	for _, route := range network.Routes {
-		destination, err := parsePrefix(route.Network, route.Netmask)
-		if err != nil {
-			return fmt.Errorf("route: %w", err)
+		if err := addRoute(route, out); err != nil {
+			return err
 		}
-		gateway, err := netip.ParseAddr(route.Gateway)
-		if err != nil {
-			return fmt.Errorf("route to %s: gateway %q: %w", destination, route.Gateway, err)
-		}
-		if destination.Bits() == 0 {
-			out.DefaultGateway = gateway
-		}
-		for _, service := range route.Services {
-			if err := addNameserver(service, out); err != nil {
-				return err
-			}
-		}
+		services = slices.Concat(services, route.Services)
 	}
 	if network.Gateway != "" {
 		gateway, err := netip.ParseAddr(network.Gateway)
@@ -249,10 +243,25 @@ func addNetwork(network Network, out *Interface, dhcp DHCP) error {
 		}
 		out.DefaultGateway = gateway
 	}
-	for _, service := range network.Services {
+	for _, service := range services {
 		if err := addNameserver(service, out); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func addRoute(route Route, out *Interface) error {
+	destination, err := parsePrefix(route.Network, route.Netmask)
+	if err != nil {
+		return fmt.Errorf("route: %w", err)
+	}
+	gateway, err := netip.ParseAddr(route.Gateway)
+	if err != nil {
+		return fmt.Errorf("route to %s: gateway %q: %w", destination, route.Gateway, err)
+	}
+	if destination.Bits() == 0 {
+		out.DefaultGateway = gateway
 	}
 	return nil
 }
@@ -265,12 +274,9 @@ func addNameserver(service Service, out *Interface) error {
 	if err != nil {
 		return fmt.Errorf("name server %q: %w", service.Address, err)
 	}
-	for _, known := range out.Nameservers {
-		if known == address {
-			return nil
-		}
+	if !slices.Contains(out.Nameservers, address) {
+		out.Nameservers = append(out.Nameservers, address)
 	}
-	out.Nameservers = append(out.Nameservers, address)
 	return nil
 }
 

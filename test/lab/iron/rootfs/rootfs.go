@@ -76,6 +76,19 @@ func (f FS) Write(name string, content []byte, mode fs.FileMode) error {
 	return nil
 }
 
+// Mode is the permissions of a file.
+func (f FS) Mode(name string) (fs.FileMode, error) {
+	real, err := f.Real(name)
+	if err != nil {
+		return 0, err
+	}
+	info, err := os.Stat(real)
+	if err != nil {
+		return 0, fmt.Errorf("looking at %s: %w", name, bare(err))
+	}
+	return info.Mode().Perm(), nil
+}
+
 // Append adds to the end of a file, which is made with the mode if it is not there.
 func (f FS) Append(name string, content []byte, mode fs.FileMode) error {
 	before, err := f.Read(name)

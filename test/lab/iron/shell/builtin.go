@@ -27,7 +27,7 @@ func (s *Shell) builtin() map[string]Program {
 		"mkdir": s.file(s.mkdir), "rm": s.file(s.remove), "rmdir": s.file(s.remove), "mv": s.file(s.move),
 		"cp": s.file(s.copy), "touch": s.file(s.touch), "ln": s.link, "cat": s.cat, "tee": s.tee,
 		"chmod": s.fileWithFirst(s.chmod), "chown": s.fileWithFirst(s.exists), "chgrp": s.fileWithFirst(s.exists),
-		"install": s.install, "sleep": sleep, "grep": s.grep, "uname": uname, "date": date, "id": identity,
+		"install": s.install, "sleep": sleep, "grep": s.grep, "sed": s.sed, "uname": uname, "date": date, "id": identity,
 	}
 }
 

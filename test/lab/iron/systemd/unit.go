@@ -138,6 +138,57 @@ func logicalLines(text string) func(yield func(int, string) bool) {
 	}
 }
 
+// Command is one command of a service, ready to run.
+type Command struct {
+	// Line is the program and its arguments.
+	Line []string
+	// Environment of the program.
+	Environment map[string]string
+	// MayFail is true when the service starts even if the command fails.
+	MayFail bool
+}
+
+// StartPre returns the commands that run one after the other before ExecStart. Each is worked out when it is
+// asked for, because systemd reads the environment files anew before every command.
+func (s *Service) StartPre(disk Disk) func(yield func(Command, error) bool) {
+	return func(yield func(Command, error) bool) {
+		for _, setting := range s.Settings["ExecStartPre"] {
+			command, err := s.command(disk, setting)
+			if err != nil {
+				err = fmt.Errorf("ExecStartPre=: %w", err)
+			}
+			if !yield(command, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// command fills in the environment of one Exec...= setting and splits it into words.
+func (s *Service) command(disk Disk, setting string) (Command, error) {
+	environment, err := s.environment(disk)
+	if err != nil {
+		return Command{}, err
+	}
+	line := strings.TrimLeft(setting, "-@:+!")
+	words, err := splitWords(line)
+	if err != nil {
+		return Command{}, err
+	}
+	command := Command{Environment: environment, MayFail: strings.Contains(setting[:len(setting)-len(line)], "-")}
+	for i, word := range words {
+		expanded, err := expand(word, environment)
+		if err != nil {
+			return Command{}, err
+		}
+		if i == 0 && len(expanded) != 1 {
+			return Command{}, fmt.Errorf("the command %q is not one word", word)
+		}
+		command.Line = append(command.Line, expanded...)
+	}
+	return command, nil
+}
+
 // CommandLine is the service's ExecStart with its environment filled in, split into words. A missing
 // EnvironmentFile is an error unless its name starts with "-"; variables that are not set vanish.
 func (s *Service) CommandLine(disk Disk) ([]string, error) {
@@ -148,26 +199,11 @@ func (s *Service) CommandLine(disk Disk) ([]string, error) {
 	if len(commands) > 1 && !slices.Contains(s.Settings["Type"], "oneshot") {
 		return nil, fmt.Errorf("service has more than one ExecStart= setting, which is only allowed for Type=oneshot services")
 	}
-	environment, err := s.environment(disk)
-	if err != nil {
-		return nil, err
-	}
-	words, err := splitWords(strings.TrimLeft(commands[0], "-@:+!"))
+	command, err := s.command(disk, commands[0])
 	if err != nil {
 		return nil, fmt.Errorf("ExecStart=: %w", err)
 	}
-	var line []string
-	for i, word := range words {
-		expanded, err := expand(word, environment)
-		if err != nil {
-			return nil, err
-		}
-		if i == 0 && len(expanded) != 1 {
-			return nil, fmt.Errorf("ExecStart=: the command %q is not one word", word)
-		}
-		line = append(line, expanded...)
-	}
-	return line, nil
+	return command.Line, nil
 }
 
 // environment is Environment= first, then the files, which override it.
@@ -176,7 +212,7 @@ func (s *Service) environment(disk Disk) (map[string]string, error) {
 	for _, setting := range s.Settings["Environment"] {
 		words, err := splitWords(setting)
 		if err != nil {
-			return nil, fmt.Errorf("Environment=: %w", err)
+			return nil, fmt.Errorf("setting Environment=: %w", err)
 		}
 		for _, word := range words {
 			if name, value, ok := strings.Cut(word, "="); ok {

@@ -6,6 +6,7 @@ package systemd
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"strings"
 	"testing"
 
@@ -74,9 +75,7 @@ func TestCommandLine(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			files := map[string]string{"/usr/lib/systemd/system/kubelet.service": unit}
-			for file, content := range test.files {
-				files[file] = content
-			}
+			maps.Copy(files, test.files)
 			root := disk(t, files)
 			service, err := Load(root, "kubelet.service")
 			if err != nil {
