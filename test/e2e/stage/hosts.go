@@ -108,6 +108,15 @@ func (s *Site) Fault(ctx context.Context, n int, fault string) {
 	s.Do(ctx, "annotate", "--overwrite", "baremetalhost", HostName(n), change)
 }
 
+// RemoveHost takes host-<n> out of the inventory.
+func (s *Site) RemoveHost(ctx context.Context, n int) {
+	GinkgoHelper()
+	name := HostName(n)
+	s.Delete(ctx, "baremetalhost/"+name)
+	s.Delete(ctx, "secret/"+bmcSecret(name))
+	delete(s.free, name)
+}
+
 func (s *Site) host(ctx context.Context, g Gomega, name string) *bmov1.BareMetalHost {
 	host := &bmov1.BareMetalHost{}
 	g.Expect(s.Client().Get(ctx, s.Key(name), host)).To(Succeed())
@@ -123,8 +132,14 @@ func (s *Site) Host(ctx context.Context, n int) *bmov1.BareMetalHost {
 // Hosts reads all hosts of the site.
 func (s *Site) Hosts(ctx context.Context) []bmov1.BareMetalHost {
 	GinkgoHelper()
+	return s.HostsIn(ctx, s.Namespace)
+}
+
+// HostsIn reads all hosts of a namespace.
+func (s *Stage) HostsIn(ctx context.Context, namespace string) []bmov1.BareMetalHost {
+	GinkgoHelper()
 	list := &bmov1.BareMetalHostList{}
-	Expect(s.Client().List(ctx, list, client.InNamespace(s.Namespace))).To(Succeed())
+	Expect(s.Client().List(ctx, list, client.InNamespace(namespace))).To(Succeed())
 	return list.Items
 }
 

@@ -39,11 +39,18 @@ type Site struct {
 // report gets what the site looked like.
 func (s *Stage) NewSite(ctx context.Context, namespace string) *Site {
 	GinkgoHelper()
+	site := s.SiteIn(namespace)
+	Expect(s.Client().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})).To(Succeed())
+	DeferCleanup(site.close)
+	return site
+}
+
+// SiteIn makes a site of a namespace that somebody else takes care of.
+func (s *Stage) SiteIn(namespace string) *Site {
+	GinkgoHelper()
 	Expect(s.sites).To(BeNumerically("<", maxSites), "the site network has no addresses for more sites")
 	site := &Site{Stage: s, Namespace: namespace, number: s.sites, free: map[string]freeHost{}}
 	s.sites++
-	Expect(s.Client().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})).To(Succeed())
-	DeferCleanup(site.close)
 	return site
 }
 
@@ -79,15 +86,19 @@ type Order struct {
 	Variables map[string]string
 }
 
+// Variables of the cluster templates that are the site's own.
+func (s *Site) Variables() map[string]string {
+	first := firstAddress + s.number*addresses
+	return map[string]string{
+		"EDGEMETAL_CONTROL_PLANE_ENDPOINT_HOST": s.Endpoint(),
+		"EDGEMETAL_NODE_ADDRESSES":              s.Site.Host(first).String() + "-" + s.Site.Host(first+addresses-1).String(),
+	}
+}
+
 // Generate is `clusterctl generate cluster` for the site.
 func (s *Site) Generate(ctx context.Context, o Order) string {
 	GinkgoHelper()
-	network := s.Site
-	first := firstAddress + s.number*addresses
-	variables := map[string]string{
-		"EDGEMETAL_CONTROL_PLANE_ENDPOINT_HOST": s.Endpoint(),
-		"EDGEMETAL_NODE_ADDRESSES":              network.Host(first).String() + "-" + network.Host(first+addresses-1).String(),
-	}
+	variables := s.Variables()
 	maps.Copy(variables, o.Variables)
 	args := []string{
 		"generate", "cluster", o.Name, "--target-namespace", s.Namespace, "--infrastructure", "edgemetal",
