@@ -6,7 +6,9 @@ package lifecycle
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"sync"
+	"sync/atomic"
 
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	. "github.com/onsi/ginkgo/v2"
@@ -34,10 +36,29 @@ type site struct {
 	namespace string
 	operator  *metal3.Operator
 	ipam      *ipam.Provider
-	recorder  *wire.Recorder
-	gate      *workload.Gate
-	manager   *inprocess.Manager
-	filter    string
+	// recorder of what the running manager writes, to the management cluster and to workload clusters.
+	recorder *wire.Recorder
+	gate     *workload.Gate
+	manager  *inprocess.Manager
+	filter   string
+
+	current atomic.Pointer[wire.Recorder]
+}
+
+// throughRecorder leads the manager's requests to a workload cluster through the recorder of the moment.
+type throughRecorder struct {
+	site *site
+	next http.RoundTripper
+}
+
+func (t throughRecorder) RoundTrip(request *http.Request) (*http.Response, error) {
+	return t.site.current.Load().Wrap(t.next).RoundTrip(request)
+}
+
+// record what the next manager writes in a new recorder.
+func (s *site) record() {
+	s.recorder = &wire.Recorder{}
+	s.current.Store(s.recorder)
 }
 
 // newSite makes a site whose manager is not running yet.
@@ -49,10 +70,10 @@ func newSite(ctx context.Context) *site {
 		namespace: namespace.Name,
 		operator:  metal3.NewOperator(server.Client, namespace.Name),
 		ipam:      ipam.NewProvider(server.Client, namespace.Name),
-		recorder:  &wire.Recorder{},
 	}
+	s.record()
 	var err error
-	s.gate, err = workload.Open(server.Config, s.recorder.Wrap)
+	s.gate, err = workload.Open(server.Config, func(next http.RoundTripper) http.RoundTripper { return throughRecorder{site: s, next: next} })
 	Expect(err).NotTo(HaveOccurred())
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var players sync.WaitGroup

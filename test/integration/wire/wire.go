@@ -38,16 +38,15 @@ type Recorder struct {
 	mu     sync.Mutex
 	writes []Write
 	cutAt  int
-	cut    func()
 	isCut  bool
 }
 
 // CutAfter arranges that the n-th write from the beginning still reaches the API server, while its answer is lost and every
-// later request fails. cut is called once, at that moment, and must not wait for the program to end.
-func (r *Recorder) CutAfter(n int, cut func()) {
+// later request fails: what a program leaves behind that is killed at that moment.
+func (r *Recorder) CutAfter(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.cutAt, r.cut = n, cut
+	r.cutAt = n
 }
 
 // IsCut tells whether the wire has been cut.
@@ -116,7 +115,6 @@ func (r *Recorder) record(write Write) bool {
 		return false
 	}
 	r.isCut = true
-	r.cut()
 	return true
 }
 
