@@ -24,7 +24,6 @@ case " ${KUBELET_EXTRA_ARGS:-}" in
 esac
 quoted=$(printf '%s' "$arguments" | sed 's/[\\"]/\\&/g')
 mkdir -p /run/edgemetal
-umask 077
 printf 'KUBELET_EXTRA_ARGS="%s"\n' "$quoted" > /run/edgemetal/kubelet.env
 `
 )

@@ -118,7 +118,9 @@ write_files:
   permissions: '0644'
   content: |
     [Service]
-    Environment="KUBELET_EXTRA_ARGS=--provider-id=%s --node-ip=%s --register-with-taints=example.org/starting=true:NoSchedule"
+    Environment="EDGE_ARGS=--provider-id=%s --node-ip=%s --register-with-taints=example.org/starting=true:NoSchedule"
+    EnvironmentFile=-/run/edge.env
+    ExecStartPre=/bin/sh -c 'echo KUBELET_EXTRA_ARGS=$EDGE_ARGS > /run/edge.env'
 `, providerID, address)
 	if kubeVIP {
 		ours += fmt.Sprintf(`- path: /etc/kubernetes/manifests/kube-vip.yaml

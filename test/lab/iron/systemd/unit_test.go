@@ -120,3 +120,31 @@ func TestRefusal(t *testing.T) {
 		t.Errorf("missing unit: %v", err)
 	}
 }
+
+func TestStartPreReadsTheEnvironmentAnewForEachCommand(t *testing.T) {
+	root := disk(t, map[string]string{
+		"/usr/lib/systemd/system/kubelet.service":       unit,
+		"/etc/systemd/system/kubelet.service.d/20.conf": "[Service]\nEnvironmentFile=-/run/made.env\nExecStartPre=-/bin/first $A\nExecStartPre=/bin/second $A 'two words'\n",
+	})
+	service, err := Load(root, "kubelet.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []Command
+	for command, err := range service.StartPre(root) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, command)
+		if err := root.Write("/run/made.env", []byte("A=made\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []Command{
+		{Line: []string{"/bin/first"}, Environment: map[string]string{}, MayFail: true},
+		{Line: []string{"/bin/second", "made", "two words"}, Environment: map[string]string{"A": "made"}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("commands (-want +got):\n%s", diff)
+	}
+}
