@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -91,6 +92,8 @@ type Command struct {
 	Stdin     []byte
 	// Kubeconfig of another cluster; empty for the lab's.
 	Kubeconfig string
+	// Progress receives what the command writes to stderr, as it writes it; nil is silent.
+	Progress io.Writer
 }
 
 // Clusterctl runs clusterctl and returns what it wrote to stdout. An error holds what it wrote to
@@ -128,6 +131,9 @@ func (a Access) run(ctx context.Context, program string, c Command) (string, err
 	cmd.Stdin = bytes.NewReader(c.Stdin)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if c.Progress != nil {
+		cmd.Stderr = io.MultiWriter(&stderr, c.Progress)
+	}
 	if err := cmd.Run(); err != nil {
 		name, _, _ := strings.Cut(filepath.Base(program), "-v")
 		return stdout.String(), fmt.Errorf("%s %s: %w: %s", name, strings.Join(c.Args, " "), err, strings.TrimSpace(stderr.String()))

@@ -53,7 +53,7 @@ func (q *quickstart) follow(ctx context.Context, what string, reached goal) erro
 			for _, l := range current {
 				if told[l.object] != l.doing {
 					told[l.object] = l.doing
-					q.say(fmt.Sprintf("%-44s %s", l.object, l.doing))
+					q.say(fmt.Sprintf("%-44s %s", l.object, shorten(l.doing)))
 				}
 			}
 			if reached(w) {
@@ -206,6 +206,15 @@ func oneLine(c *metav1.Condition) string {
 		return c.Reason
 	}
 	return message
+}
+
+// shorten keeps a line readable; clusterctl describe shows the whole message.
+func shorten(s string) string {
+	const most = 160
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most]) + "..."
+	}
+	return s
 }
 
 func unfinished(lines []line) string {

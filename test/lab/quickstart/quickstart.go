@@ -163,7 +163,7 @@ To stop:             make quickstart-down
 // clusterctl shows the command and what it prints.
 func (q *quickstart) clusterctl(ctx context.Context, args ...string) error {
 	q.echo("clusterctl " + strings.Join(args, " "))
-	printed, err := q.access.Clusterctl(ctx, args...)
+	printed, err := q.access.RunClusterctl(ctx, lab.Command{Args: args, Progress: q.out})
 	fmt.Fprint(q.out, printed)
 	return err
 }
