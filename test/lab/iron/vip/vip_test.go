@@ -5,6 +5,7 @@ package vip
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -108,7 +109,9 @@ func TestAddressMovesToAHealthyHost(t *testing.T) {
 	await("second")
 	cancel()
 	for range hosts {
-		<-done
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("the end: %v", err)
+		}
 	}
 	if got := ask(); got == "second" {
 		t.Error("the address answers after the end")
