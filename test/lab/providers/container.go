@@ -54,7 +54,9 @@ func (c *container) start(ctx context.Context) {
 	go func() {
 		defer close(c.done)
 		for attempt := 1; ctx.Err() == nil; attempt++ {
-			c.runOnce(ctx)
+			if wasReady := c.runOnce(ctx); wasReady {
+				attempt = 1 // it can start, so there is nothing to wait for
+			}
 			pause(ctx, min(time.Duration(attempt)*backoffStep, backoffLimit))
 		}
 	}()
@@ -82,23 +84,24 @@ func (c *container) snapshot() state {
 	return c.state
 }
 
-// runOnce starts the process and watches it until it ends or ctx does.
-func (c *container) runOnce(ctx context.Context) {
+// runOnce starts the process and watches it until it ends or ctx does. It tells whether it was ever ready.
+func (c *container) runOnce(ctx context.Context) (wasReady bool) {
 	running, err := plane.Start(ctx, c.process)
 	if err != nil {
 		c.update(nil, func(s *state) { s.reason = err.Error() })
-		return
+		return false
 	}
 	c.update(running, func(s *state) { s.running, s.startedAt, s.reason = true, time.Now(), "" })
-	c.watch(ctx, running)
+	wasReady = c.watch(ctx, running)
 	running.Stop()
 	c.update(nil, func(s *state) {
 		s.running, s.ready, s.reason = false, false, running.Err().Error()
 		s.restarts++
 	})
+	return wasReady
 }
 
-func (c *container) watch(ctx context.Context, running *plane.Running) {
+func (c *container) watch(ctx context.Context, running *plane.Running) (wasReady bool) {
 	probes := time.NewTicker(probeInterval)
 	defer probes.Stop()
 	renewals := time.NewTicker(tokenRenewal)
@@ -106,11 +109,13 @@ func (c *container) watch(ctx context.Context, running *plane.Running) {
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return wasReady
 		case <-running.Done():
-			return
+			return wasReady
 		case <-probes.C:
-			if ready := c.probe.ask(ctx); ready != c.snapshot().ready {
+			ready := c.probe.ask(ctx)
+			wasReady = wasReady || ready
+			if ready != c.snapshot().ready {
 				c.update(running, func(s *state) { s.ready = ready })
 			}
 		case <-renewals.C:

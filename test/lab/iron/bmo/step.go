@@ -4,6 +4,7 @@
 package bmo
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 
@@ -214,8 +215,8 @@ func (v *View) acceptCredentials() Outcome {
 	return out
 }
 
-// nodeID is the host's id in Ironic.
-func (v *View) nodeID() string { return string(v.Host.UID) }
+// nodeID is the host's id in Ironic. It stays when the host moves to another management cluster with the same Ironic.
+func (v *View) nodeID() string { return cmp.Or(v.Host.Status.Provisioning.ID, string(v.Host.UID)) }
 
 // recordTimes keeps the history of operations.
 func recordTimes(host *bmov1.BareMetalHost, before, after bmov1.ProvisioningState, now metav1.Time) {
