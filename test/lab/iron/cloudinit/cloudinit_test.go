@@ -28,11 +28,12 @@ func pack(t *testing.T, text string) []byte {
 
 // multipartOf makes a MIME message; each part is its headers, an empty line and its body.
 func multipartOf(parts ...string) string {
-	message := "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"=b=\"\n\n"
+	var message strings.Builder
+	message.WriteString("MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"=b=\"\n\n")
 	for _, part := range parts {
-		message += "--=b=\n" + part + "\n"
+		message.WriteString("--=b=\n" + part + "\n")
 	}
-	return message + "--=b=--\n"
+	return message.String() + "--=b=--\n"
 }
 
 func instance() map[string]any {
