@@ -4,7 +4,6 @@
 package hosts
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -45,13 +44,14 @@ func wantedNICs(need infrav1.HardwareRequirements) int {
 
 // fastNICs counts NICs of at least the given speed. The inspection lists a NIC once per address: same MAC, same NIC.
 func fastNICs(nics []bmov1.NIC, gbps int) int {
-	seen := make(map[string]bool, len(nics))
-	for _, nic := range nics {
-		if nic.SpeedGbps >= gbps {
-			seen[strings.ToLower(nic.MAC)] = true
+	count := 0
+	for i, nic := range nics {
+		counted := func(other bmov1.NIC) bool { return other.SpeedGbps >= gbps && strings.EqualFold(other.MAC, nic.MAC) }
+		if nic.SpeedGbps >= gbps && !slices.ContainsFunc(nics[:i], counted) {
+			count++
 		}
 	}
-	return len(seen)
+	return count
 }
 
 // Architecture translates the inspection's CPU architecture (x86_64, aarch64) to that of Kubernetes (amd64, arm64).
@@ -70,17 +70,15 @@ func Architecture(cpuArch string) string {
 // RootDiskBytes is the size in bytes of the disk that the image is written to: the smallest disk that the hints select,
 // without hints the smallest of at least 4 GiB. 0 when there is none.
 func RootDiskBytes(hints *bmov1.RootDeviceHints, disks []bmov1.Storage) int64 {
-	var fitting []bmov1.Storage
+	smallest := int64(0)
 	for _, disk := range disks {
-		if hints == nil && int64(disk.SizeBytes) >= minRootDiskBytes || hints != nil && hinted(hints, disk) {
-			fitting = append(fitting, disk)
+		size := int64(disk.SizeBytes)
+		fits := hints == nil && size >= minRootDiskBytes || hints != nil && hinted(hints, disk)
+		if fits && (smallest == 0 || size < smallest) {
+			smallest = size
 		}
 	}
-	if len(fitting) == 0 {
-		return 0
-	}
-	smallest := slices.MinFunc(fitting, func(a, b bmov1.Storage) int { return cmp.Compare(a.SizeBytes, b.SizeBytes) })
-	return int64(smallest.SizeBytes)
+	return smallest
 }
 
 // hinted tells whether a disk satisfies every root device hint, compared as baremetal-operator documents them: model and
