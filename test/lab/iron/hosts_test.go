@@ -144,6 +144,9 @@ func TestFaults(t *testing.T) {
 	m.awaitConsole(t, "wrong", "unable to find a system nic for mac_address 02:00:00:00:20:00")
 	m.awaitConsole(t, "wrong", "this host will not become a node")
 
+	m.change(t, "wrong", func(h *bmov1.BareMetalHost) { delete(h.Annotations, faults.Annotation) })
+	m.awaitConsole(t, "wrong", "cloud-init: finished")
+
 	m.await(t, "flaky", "fails", func(h *bmov1.BareMetalHost) bool {
 		return h.Status.ErrorType == bmov1.ProvisioningError && strings.HasPrefix(h.Status.ErrorMessage, "Image provisioning failed:")
 	})

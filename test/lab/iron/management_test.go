@@ -54,7 +54,9 @@ func newManager(t *testing.T) *manager {
 	if err != nil {
 		t.Fatal(err)
 	}
-	environment := &envtest.Environment{BinaryAssetsDirectory: assets, CRDs: crds}
+	environment := &envtest.Environment{
+		BinaryAssetsDirectory: assets, CRDs: crds, ControlPlaneStartTimeout: 3 * time.Minute, ControlPlaneStopTimeout: time.Minute,
+	}
 	config, err := environment.Start()
 	if err != nil {
 		t.Fatal(err)

@@ -21,6 +21,10 @@ func (v *View) power() Outcome {
 		// The fault: the machine dies by itself.
 		return Outcome{Actions: []Action{PowerOff}, After: soon}
 	}
+	if v.Rewired && v.PoweredOn && !dead {
+		// Somebody changed cards, with the power off.
+		return Outcome{Actions: []Action{PowerOff, PowerOn}, After: soon}
+	}
 	if !v.Faults.BMCUnreachable && status.PoweredOn != v.PoweredOn {
 		status.PoweredOn = v.PoweredOn
 		if status.ErrorType == bmov1.PowerManagementError {

@@ -78,6 +78,8 @@ type progress struct {
 	began    time.Time
 	failures int
 	fault    string
+	// wrongMAC tells with which NICs the machine was switched on, if it was.
+	wrongMAC *bool
 }
 
 // New makes a Reconciler. reader reads past the cache.
@@ -182,6 +184,7 @@ func (r *Reconciler) look(ctx context.Context, host *bmov1.BareMetalHost) (*View
 	view := &View{
 		Host: host, Now: now, Elapsed: now.Sub(current.began), Latencies: r.options.Latencies, Faults: set,
 		FailedProvisions: current.failures, PoweredOn: r.metal.PoweredOn(key),
+		Rewired: current.wrongMAC != nil && *current.wrongMAC != set.WrongMAC,
 	}
 	if err := r.readCredentials(ctx, view); err != nil {
 		return nil, Drive{}, err
@@ -274,7 +277,13 @@ func (r *Reconciler) do(ctx context.Context, view *View, drive Drive, action Act
 		if details == nil {
 			details = view.Hardware
 		}
-		return r.metal.PowerOn(ctx, host, hardware.NICs(details, view.Faults.WrongMAC))
+		if err := r.metal.PowerOn(ctx, host, hardware.NICs(details, view.Faults.WrongMAC)); err != nil {
+			return err
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.progress[key].wrongMAC = new(view.Faults.WrongMAC)
+		return nil
 	case PowerOff:
 		return r.metal.PowerOff(ctx, key)
 	case PublishHardware:

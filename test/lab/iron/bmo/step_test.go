@@ -116,6 +116,7 @@ func TestTransitions(t *testing.T) {
 			v.Host.Status.OperationalStatus = bmov1.OperationalStatusDetached
 		}, bmov1.StateDeleting, nil},
 		"the fault disappear kills a provisioned host": {bmov1.StateProvisioned, func(v *View) { provisioned(v); v.Faults.Disappear = true }, bmov1.StateProvisioned, []Action{PowerOff}},
+		"NICs are changed with the power off":          {bmov1.StateProvisioned, func(v *View) { provisioned(v); v.Rewired = true }, bmov1.StateProvisioned, []Action{PowerOff, PowerOn}},
 		"an unreachable BMC does not hold up deletion": {bmov1.StatePoweringOffBeforeDelete, func(v *View) {
 			deleted(v)
 			v.PoweredOn = true

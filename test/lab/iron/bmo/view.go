@@ -40,6 +40,9 @@ type View struct {
 	FailedProvisions int
 	// PoweredOn is the machine's power.
 	PoweredOn bool
+	// Rewired tells that the machine was switched on with other NICs than it has now: the fault wrong-mac came
+	// or went.
+	Rewired bool
 	// Credentials is the BMC's Secret, or nil if it cannot be used; CredentialsProblem says why.
 	Credentials        *corev1.Secret
 	CredentialsProblem string
