@@ -37,13 +37,7 @@ func (r *EdgeMachineReconciler) planNetwork(ctx context.Context, s *machineScope
 		return s.waitForNetwork(err)
 	}
 	s.plan = &plan
-	if holder, taken, err := r.holderOf(ctx, s, addresses); err != nil {
-		return false, err
-	} else if holder != "" {
-		return s.wait(infrav1.NetworkDataValidCondition, infrav1.AddressTakenReason,
-			"Address %s is also that of EdgeMachine %s; correct the annotation %s of one of the hosts, or the pools", taken, holder, infrav1.AddressesAnnotation), nil
-	}
-	return s.reached(infrav1.NetworkDataValidCondition, infrav1.NetworkDataValidReason, ""), nil
+	return r.secureAddresses(ctx, s, addresses)
 }
 
 // waitForNetwork turns an error of package hostnet into the condition it names.
@@ -192,32 +186,6 @@ func newAddressClaim(s *machineScope, network string, pool infrav1.PoolReference
 			PoolRef:     ipamv1.IPPoolReference{APIGroup: pool.APIGroup, Kind: pool.Kind, Name: pool.Name},
 		},
 	}
-}
-
-// holderOf finds an older machine of the cluster with one of the addresses.
-func (r *EdgeMachineReconciler) holderOf(ctx context.Context, s *machineScope, addresses map[string]netip.Addr) (string, netip.Addr, error) {
-	for _, address := range addresses {
-		list := &infrav1.EdgeMachineList{}
-		err := r.Client.List(ctx, list, client.InNamespace(s.edgeMachine.Namespace),
-			client.MatchingFields{addressIndex: s.cluster.Name + "/" + address.String()}, client.UnsafeDisableDeepCopy)
-		if err != nil {
-			return "", netip.Addr{}, fmt.Errorf("listing EdgeMachines by address: %w", err)
-		}
-		for _, other := range list.Items {
-			if other.Name != s.edgeMachine.Name && !younger(&other, s.edgeMachine) {
-				return other.Name, address, nil
-			}
-		}
-	}
-	return "", netip.Addr{}, nil
-}
-
-// younger orders two machines, so that of two with one address exactly one gives way.
-func younger(a, b *infrav1.EdgeMachine) bool {
-	if a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-		return a.Name > b.Name
-	}
-	return b.CreationTimestamp.Before(&a.CreationTimestamp)
 }
 
 // waitForRelease stops a machine that is held, before any disk is written.

@@ -16,6 +16,7 @@ import (
 	ipamv1 "sigs.k8s.io/cluster-api/api/ipam/v1beta2"
 	"sigs.k8s.io/cluster-api/util"
 	"sigs.k8s.io/cluster-api/util/cache"
+	"sigs.k8s.io/cluster-api/util/conditions"
 	capicontroller "sigs.k8s.io/cluster-api/util/controller"
 	"sigs.k8s.io/cluster-api/util/predicates"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -48,7 +49,7 @@ func (r *EdgeMachineReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(clusterToMachines),
 			predicates.ClusterPausedTransitionsOrInfrastructureProvisioned(scheme, log)).
 		Watches(&infrav1.EdgeCluster{}, handler.EnqueueRequestsFromMapFunc(r.machinesOfEdgeCluster), predicate.GenerationChangedPredicate{}).
-		Watches(&infrav1.EdgeMachine{}, handler.EnqueueRequestsFromMapFunc(r.machinesWaitingForAddress), deletionsOnly()).
+		Watches(&infrav1.EdgeMachine{}, handler.EnqueueRequestsFromMapFunc(r.machinesWaitingForAddress), networkPredicates()).
 		Watches(&bmov1.BareMetalHost{}, handler.EnqueueRequestsFromMapFunc(r.machinesOfHost), hostPredicates()).
 		Watches(&bmov1.HardwareData{}, handler.EnqueueRequestsFromMapFunc(r.machinesOfHardware), predicate.GenerationChangedPredicate{}).
 		Owns(&ipamv1.IPAddressClaim{}).
@@ -115,7 +116,8 @@ func (r *EdgeMachineReconciler) machinesOfHost(ctx context.Context, obj client.O
 	if hosts.Unavailable(host) == "" {
 		requests = append(requests, r.machinesBy(ctx, waitingIndex, waitingForHost, client.InNamespace(host.Namespace))...)
 	}
-	return requests
+	// What is written on a claimed host may settle who has an address.
+	return append(requests, r.machinesWaitingForAddress(ctx, host)...)
 }
 
 func (r *EdgeMachineReconciler) machinesOfHardware(ctx context.Context, obj client.Object) []reconcile.Request {
@@ -161,6 +163,19 @@ func creationsOnly() predicate.Predicate {
 		UpdateFunc:  func(event.UpdateEvent) bool { return false },
 		DeleteFunc:  func(event.DeleteEvent) bool { return false },
 		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
+}
+
+// networkPredicates let through what may make an address free: an EdgeMachine that is gone, or whose network was judged anew.
+func networkPredicates() predicate.Predicate {
+	only := deletionsOnly()
+	return predicate.Funcs{
+		CreateFunc: only.Create, DeleteFunc: only.Delete, GenericFunc: only.Generic,
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, ok1 := e.ObjectOld.(*infrav1.EdgeMachine)
+			after, ok2 := e.ObjectNew.(*infrav1.EdgeMachine)
+			return ok1 && ok2 && conditions.GetReason(before, infrav1.NetworkDataValidCondition) != conditions.GetReason(after, infrav1.NetworkDataValidCondition)
+		},
 	}
 }
 

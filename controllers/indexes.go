@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
@@ -26,6 +27,8 @@ const (
 	waitingIndex = "edgemachine.waiting"
 	// addressIndex finds EdgeMachines by <cluster>/<IP address>.
 	addressIndex = "edgemachine.address"
+	// hostAddressIndex finds claimed BareMetalHosts by the IP addresses in their annotation.
+	hostAddressIndex = "baremetalhost.address"
 	// claimOwnerIndex finds IPAddressClaims by the name of the EdgeMachine that controls them.
 	claimOwnerIndex = "ipaddressclaim.owner"
 	// bootstrapIndex finds Machines by the name of the Secret with their bootstrap data.
@@ -50,6 +53,7 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		{&infrav1.EdgeMachine{}, hostIndex, indexHost},
 		{&infrav1.EdgeMachine{}, waitingIndex, indexWaiting},
 		{&infrav1.EdgeMachine{}, addressIndex, indexAddresses},
+		{&bmov1.BareMetalHost{}, hostAddressIndex, indexHostAddresses},
 		{&ipamv1.IPAddressClaim{}, claimOwnerIndex, indexClaimOwner},
 		{&clusterv1.Machine{}, bootstrapIndex, indexBootstrap},
 		{&infrav1.EdgeMachineTemplate{}, templateClusterIndex, indexTemplateCluster},
