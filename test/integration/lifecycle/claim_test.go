@@ -50,7 +50,7 @@ var _ = Describe("Choosing a host", func() {
 		s.expectWaiting(ctx, "m", infrav1.HostClaimedCondition, infrav1.WaitingForClusterReason, "create it or correct spec.infrastructureRef")
 		s.createEdgeCluster(ctx, cluster, nil)
 		s.expectWaiting(ctx, "m", infrav1.HostClaimedCondition, infrav1.WaitingForClusterReason, "EdgeCluster "+clusterName+" to be provisioned")
-		Consistently(s.claimants).WithArguments(ctx).Should(BeEmpty())
+		Consistently(s.claimants(ctx)).Should(BeEmpty())
 		updateStatus(ctx, s, clusterName, cluster, func(c *clusterv1.Cluster) { c.Status.Initialization.InfrastructureProvisioned = new(true) })
 		s.expectProvisioned(ctx, "m")
 	})
@@ -89,7 +89,7 @@ var _ = Describe("Choosing a host", func() {
 		} {
 			s.expectWaiting(ctx, "m", infrav1.HostClaimedCondition, infrav1.NoHostMatchesReason, count)
 		}
-		Expect(s.claimants(Default, ctx)).To(Equal(map[string]int{"else": 1}))
+		Expect(s.claimants(ctx)(Default)).To(Equal(map[string]int{"else": 1}))
 
 		s.operator.Repair(s.hostName("broken"))
 		s.expectProvisioned(ctx, "m")
@@ -152,7 +152,7 @@ var _ = Describe("Choosing a host", func() {
 		s.addHost(ctx, "none", 2, nil)
 		s.addMachine(ctx, clusterName, "m", inDomain("rack-2"))
 		s.expectWaiting(ctx, "m", infrav1.HostClaimedCondition, infrav1.NoHostMatchesReason, "failure domain rack-2", "2 in another failure domain")
-		Consistently(s.claimants).WithArguments(ctx).Should(BeEmpty())
+		Consistently(s.claimants(ctx)).Should(BeEmpty())
 		s.addHost(ctx, "b", 3, labelled(infrav1.FailureDomainLabel, "rack-2"))
 		s.expectProvisioned(ctx, "m")
 		Expect(s.edgeMachine(ctx, "m").Status.Host).To(Equal(s.hostName("b")))
@@ -187,7 +187,7 @@ var _ = Describe("Choosing a host", func() {
 		s.addHost(ctx, "last", 1, nil, notAwaited)
 		var winner, loser string
 		Eventually(func(g Gomega) {
-			held := s.claimants(g, ctx)
+			held := s.claimants(ctx)(g)
 			g.Expect(held).To(HaveLen(1))
 			winner, loser = "m-one", "m-two"
 			if held["m-two"] == 1 {
@@ -203,7 +203,7 @@ var _ = Describe("Choosing a host", func() {
 		s.deleteMachine(ctx, winner)
 		s.expectGone(ctx, winner)
 		s.expectProvisioned(ctx, loser)
-		Expect(s.claimants(Default, ctx)).To(Equal(map[string]int{loser: 1}))
+		Expect(s.claimants(ctx)(Default)).To(Equal(map[string]int{loser: 1}))
 	})
 
 	It("gives many machines that come at once a host each", func(ctx context.Context) {
@@ -219,7 +219,7 @@ var _ = Describe("Choosing a host", func() {
 		for i := range machines {
 			s.expectProvisioned(ctx, fmt.Sprintf("m%d", i))
 		}
-		held := s.claimants(Default, ctx)
+		held := s.claimants(ctx)(Default)
 		Expect(held).To(HaveLen(machines))
 		for machine, hosts := range held {
 			Expect(hosts).To(Equal(1), machine)

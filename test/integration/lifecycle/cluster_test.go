@@ -51,7 +51,7 @@ var _ = Describe("A site", func() {
 		s.addCluster(ctx, clusterName, nil)
 		Eventually(s.provisioned(ctx)).Should(HaveValue(BeTrue()))
 		for _, condition := range []string{infrav1.NetworksValidCondition, infrav1.ControlPlaneEndpointReadyCondition, infrav1.ReadyCondition} {
-			Eventually(s.clusterCondition(ctx, clusterName, condition)).Should(beTrue(), condition)
+			Eventually(s.clusterCondition(ctx, condition)).Should(beTrue(), condition)
 		}
 	})
 
@@ -59,7 +59,7 @@ var _ = Describe("A site", func() {
 		s := newRunningSite(ctx)
 		cluster := s.createCluster(ctx, clusterName, nil)
 		edge := s.createEdgeCluster(ctx, cluster, func(c *infrav1.EdgeCluster) { c.OwnerReferences = nil })
-		Eventually(s.clusterCondition(ctx, clusterName, infrav1.ReadyCondition)).Should(waitFor(infrav1.WaitingForClusterReason, "Waiting for a Cluster"))
+		Eventually(s.clusterCondition(ctx, infrav1.ReadyCondition)).Should(waitFor(infrav1.WaitingForClusterReason, "Waiting for a Cluster"))
 		Expect(s.provisioned(ctx)()).To(BeNil())
 		update(ctx, s, clusterName, edge, func(c *infrav1.EdgeCluster) { c.OwnerReferences = []metav1.OwnerReference{owner(cluster, "Cluster")} })
 		Eventually(s.provisioned(ctx)).Should(HaveValue(BeTrue()))
@@ -69,9 +69,9 @@ var _ = Describe("A site", func() {
 		s := newRunningSite(ctx)
 		cluster := s.createCluster(ctx, clusterName, overlap)
 		s.createEdgeCluster(ctx, cluster, nil)
-		Eventually(s.clusterCondition(ctx, clusterName, infrav1.NetworksValidCondition)).Should(waitFor(infrav1.NetworksInvalidReason,
+		Eventually(s.clusterCondition(ctx, infrav1.NetworksValidCondition)).Should(waitFor(infrav1.NetworksInvalidReason,
 			"spec.clusterNetwork."+field+" of Cluster "+clusterName, "192.0.0.0/16", "192.0.2.0/24", `network "cluster"`, "use another range"))
-		Eventually(s.clusterCondition(ctx, clusterName, infrav1.ReadyCondition)).Should(waitFor(infrav1.NetworksInvalidReason))
+		Eventually(s.clusterCondition(ctx, infrav1.ReadyCondition)).Should(waitFor(infrav1.NetworksInvalidReason))
 		Expect(s.provisioned(ctx)()).To(BeNil())
 		update(ctx, s, clusterName, &clusterv1.Cluster{}, func(c *clusterv1.Cluster) {
 			c.Spec.ClusterNetwork.Pods.CIDRBlocks, c.Spec.ClusterNetwork.Services.CIDRBlocks = []string{"10.1.0.0/16"}, []string{"10.2.0.0/16"}
@@ -86,8 +86,8 @@ var _ = Describe("A site", func() {
 		s := newRunningSite(ctx)
 		cluster := s.createCluster(ctx, clusterName, nil)
 		s.createEdgeCluster(ctx, cluster, func(c *infrav1.EdgeCluster) { c.Spec.ControlPlaneEndpoint.Host = host })
-		Eventually(s.clusterCondition(ctx, clusterName, infrav1.ControlPlaneEndpointReadyCondition)).Should(waitFor(reason, append(texts, host)...))
-		Eventually(s.clusterCondition(ctx, clusterName, infrav1.ReadyCondition)).Should(waitFor(reason))
+		Eventually(s.clusterCondition(ctx, infrav1.ControlPlaneEndpointReadyCondition)).Should(waitFor(reason, append(texts, host)...))
+		Eventually(s.clusterCondition(ctx, infrav1.ReadyCondition)).Should(waitFor(reason))
 		Consistently(s.provisioned(ctx)).Should(BeNil())
 	},
 		Entry("lies outside the networks", "198.51.100.10", infrav1.EndpointOutsideNetworksReason, "lies in no subnet", "use an address inside one, or mode BGP"),
@@ -101,7 +101,7 @@ var _ = Describe("A site", func() {
 		s.createEdgeCluster(ctx, cluster, func(c *infrav1.EdgeCluster) {
 			c.Spec.ControlPlaneEndpoint, c.Spec.ControlPlaneVIP = infrav1.APIEndpoint{}, infrav1.ControlPlaneVIP{}
 		})
-		Eventually(s.clusterCondition(ctx, clusterName, infrav1.ReadyCondition)).Should(waitFor(infrav1.WaitingForEndpointReason, "set it, or use a control-plane provider that sets it"))
+		Eventually(s.clusterCondition(ctx, infrav1.ReadyCondition)).Should(waitFor(infrav1.WaitingForEndpointReason, "set it, or use a control-plane provider that sets it"))
 		Expect(s.provisioned(ctx)()).To(BeNil())
 		update(ctx, s, clusterName, cluster, func(c *clusterv1.Cluster) {
 			c.Spec.ControlPlaneEndpoint = clusterv1.APIEndpoint{Host: "192.0.2.10", Port: 6443}
@@ -115,13 +115,13 @@ var _ = Describe("A site", func() {
 		s.addTemplate(ctx, cluster, "workers", infrav1.HostSelector{MatchLabels: map[string]string{"role": "worker"}})
 		s.addTemplate(ctx, cluster, "control-plane", infrav1.HostSelector{MatchLabels: map[string]string{"role": "cp"}})
 		s.wanting(ctx, 1, 2)
-		available := s.clusterCondition(ctx, clusterName, infrav1.HostsAvailableCondition)
+		available := s.clusterCondition(ctx, infrav1.HostsAvailableCondition)
 		Eventually(available).Should(waitFor(infrav1.NotEnoughHostsReason, "0 hosts for 3 machines", "add or free hosts that the templates' hostSelector matches, or scale down"))
 		s.addHost(ctx, "cp", 1, labelled("role", "cp"))
 		s.addHost(ctx, "other", 2, labelled("role", "storage"))
 		s.addHost(ctx, "w1", 3, labelled("role", "worker"))
 		Eventually(available).Should(waitFor(infrav1.NotEnoughHostsReason, "2 hosts for 3 machines"))
-		Expect(s.clusterCondition(ctx, clusterName, infrav1.ReadyCondition)(Default)).To(beTrue(), "a site that wants more hosts works")
+		Expect(s.clusterCondition(ctx, infrav1.ReadyCondition)(Default)).To(beTrue(), "a site that wants more hosts works")
 		s.addHost(ctx, "w2", 4, labelled("role", "worker"))
 		Eventually(available).Should(And(beTrue(), HaveField("Message", "3 hosts for 3 machines")))
 
@@ -146,7 +146,7 @@ var _ = Describe("A site", func() {
 			[]clusterv1.FailureDomain{{Name: "rack-1", ControlPlane: new(true)}, {Name: "rack-2", ControlPlane: new(false)}},
 		))
 		s.addHost(ctx, "a", 1, labelled(infrav1.FailureDomainLabel, "rack-1"))
-		available := s.clusterCondition(ctx, clusterName, infrav1.HostsAvailableCondition)
+		available := s.clusterCondition(ctx, infrav1.HostsAvailableCondition)
 		Eventually(available).Should(waitFor(infrav1.FailureDomainWithoutHostsReason, infrav1.FailureDomainLabel+"=rack-2", "label one or remove the failure domain"))
 		s.addHost(ctx, "b", 2, labelled(infrav1.FailureDomainLabel, "rack-2"))
 		Eventually(available).Should(beTrue())
@@ -165,9 +165,9 @@ var _ = Describe("A site", func() {
 		s := newRunningSite(ctx)
 		cluster := s.createCluster(ctx, clusterName, func(c *clusterv1.Cluster) { c.Spec.Paused = new(true) })
 		s.createEdgeCluster(ctx, cluster, nil)
-		Eventually(s.clusterCondition(ctx, clusterName, clusterv1.PausedCondition)).Should(beTrue())
+		Eventually(s.clusterCondition(ctx, clusterv1.PausedCondition)).Should(beTrue())
 		Consistently(s.provisioned(ctx)).Should(BeNil())
-		s.pause(ctx, clusterName, false)
+		s.pause(ctx, false)
 		Eventually(s.provisioned(ctx)).Should(HaveValue(BeTrue()))
 	})
 })

@@ -212,7 +212,7 @@ var _ = Describe("A machine whose host is lost", func() {
 		Expect(s.edgeMachine(ctx, "m").Spec.ProviderID).To(Equal(s.providerID("m", "b")))
 		Expect(s.operator.Boots(s.hostName("b"))[0].UserData).To(ContainSubstring(s.providerID("m", "b")))
 		Expect(s.operator.Boots(s.hostName("b"))[0].NetworkData).To(ContainSubstring(mac(2, 1)))
-		Expect(address(s.edgeMachine(ctx, "m"), clusterv1.MachineInternalIP)).To(Equal("192.0.2.22"))
+		Expect(internalIP(s.edgeMachine(ctx, "m"))).To(Equal("192.0.2.22"))
 	})
 
 	It("says so after it was provisioned, and takes no other", func(ctx context.Context) {
@@ -224,7 +224,7 @@ var _ = Describe("A machine whose host is lost", func() {
 		s.addHost(ctx, "b", 2, nil)
 		Expect(server.Client.Delete(ctx, s.host(ctx, "a"))).To(Succeed())
 		s.expectWaiting(ctx, "m", infrav1.HostClaimedCondition, infrav1.HostLostReason, s.hostName("a")+" was deleted", "delete the Machine to get another host")
-		Consistently(s.claimants).WithArguments(ctx).Should(BeEmpty())
+		Consistently(s.claimants(ctx)).Should(BeEmpty())
 		s.deleteMachine(ctx, "m")
 		s.expectGone(ctx, "m")
 	})
@@ -245,7 +245,7 @@ var _ = Describe("A machine whose host is lost", func() {
 			update(ctx, s, "m", &infrav1.EdgeMachine{}, func(m *infrav1.EdgeMachine) { delete(m.Annotations, infrav1.HostAnnotation) })
 			Eventually(func() map[string]string { return s.edgeMachine(ctx, "m").Annotations }).Should(HaveKeyWithValue(infrav1.HostAnnotation, host))
 			Eventually(s.condition(ctx, "m", infrav1.HostClaimedCondition)).Should(beTrue())
-			Expect(s.claimants(Default, ctx)).To(Equal(map[string]int{"m": 1}))
+			Expect(s.claimants(ctx)(Default)).To(Equal(map[string]int{"m": 1}))
 			s.deleteMachine(ctx, "m")
 			s.expectGone(ctx, "m")
 			Expect(server.Client.Delete(ctx, get(ctx, s, "m", &clusterv1.Machine{}))).To(Succeed())

@@ -46,9 +46,9 @@ func (s *site) condition(ctx context.Context, machine, condition string) func(Go
 	return conditionOf(ctx, s, &infrav1.EdgeMachine{}, machine, condition)
 }
 
-// clusterCondition of an EdgeCluster, for Eventually.
-func (s *site) clusterCondition(ctx context.Context, cluster, condition string) func(Gomega) metav1.Condition {
-	return conditionOf(ctx, s, &infrav1.EdgeCluster{}, cluster, condition)
+// clusterCondition of the EdgeCluster, for Eventually.
+func (s *site) clusterCondition(ctx context.Context, condition string) func(Gomega) metav1.Condition {
+	return conditionOf(ctx, s, &infrav1.EdgeCluster{}, clusterName, condition)
 }
 
 // beTrue is satisfied by a condition that is true.
@@ -150,17 +150,19 @@ func owners(object client.Object) []string {
 	return names
 }
 
-// claimants counts the hosts of the site by the machine that holds them.
-func (s *site) claimants(g Gomega, ctx context.Context) map[string]int {
-	list := &bmov1.BareMetalHostList{}
-	g.Expect(server.Client.List(ctx, list, client.InNamespace(s.namespace))).To(Succeed())
-	held := map[string]int{}
-	for _, host := range list.Items {
-		if ref := host.Spec.ConsumerRef; ref != nil {
-			held[ref.Name]++
+// claimants counts the hosts of the site by the machine that holds them, for Eventually.
+func (s *site) claimants(ctx context.Context) func(Gomega) map[string]int {
+	return func(g Gomega) map[string]int {
+		list := &bmov1.BareMetalHostList{}
+		g.Expect(server.Client.List(ctx, list, client.InNamespace(s.namespace))).To(Succeed())
+		held := map[string]int{}
+		for _, host := range list.Items {
+			if ref := host.Spec.ConsumerRef; ref != nil {
+				held[ref.Name]++
+			}
 		}
+		return held
 	}
-	return held
 }
 
 // eventsOf lists the events on an EdgeMachine as "<reason>: <note>", for Eventually.
@@ -178,10 +180,10 @@ func (s *site) eventsOf(ctx context.Context, machine string) func(Gomega) []stri
 	}
 }
 
-// address of a machine by type; empty when it has none.
-func address(machine *infrav1.EdgeMachine, kind clusterv1.MachineAddressType) string {
+// internalIP of a machine; empty when it has none.
+func internalIP(machine *infrav1.EdgeMachine) string {
 	for _, found := range machine.Status.Addresses {
-		if found.Type == kind {
+		if found.Type == clusterv1.MachineInternalIP {
 			return found.Address
 		}
 	}

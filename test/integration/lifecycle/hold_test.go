@@ -26,7 +26,7 @@ var _ = DescribeTable("A machine that is held is validated, and nothing is writt
 		s.expectWaiting(ctx, "m", infrav1.ReleasedCondition, infrav1.HeldReason, texts...)
 		Expect(s.condition(ctx, "m", infrav1.HostClaimedCondition)(Default)).To(beTrue())
 		Expect(s.condition(ctx, "m", infrav1.NetworkDataValidCondition)(Default)).To(beTrue())
-		Expect(address(s.edgeMachine(ctx, "m"), clusterv1.MachineInternalIP)).To(Equal("192.0.2.21"))
+		Expect(internalIP(s.edgeMachine(ctx, "m"))).To(Equal("192.0.2.21"))
 		s.expectUntouched(ctx, "a")
 
 		if holdCluster {

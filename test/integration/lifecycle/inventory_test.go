@@ -6,6 +6,7 @@ package lifecycle
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
@@ -166,9 +167,7 @@ func (s *site) createMachine(ctx context.Context, cluster, name string, change f
 	if change != nil {
 		change(machine, edge)
 	}
-	for key, value := range machine.Labels {
-		edge.Labels[key] = value
-	}
+	maps.Copy(edge.Labels, machine.Labels)
 	Expect(server.Client.Create(ctx, machine)).To(Succeed())
 	edge.OwnerReferences = []metav1.OwnerReference{owner(machine, "Machine")}
 	Expect(server.Client.Create(ctx, edge)).To(Succeed())

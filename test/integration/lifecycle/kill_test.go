@@ -53,7 +53,7 @@ func (m *mortal) revive(ctx context.Context) {
 }
 
 // startKubelets registers the Nodes of hosts that have been provisioned, without a provider ID, so that we have to set it.
-func (m *mortal) startKubelets(g Gomega, ctx context.Context) {
+func (m *mortal) startKubelets(ctx context.Context, g Gomega) {
 	hosts := &bmov1.BareMetalHostList{}
 	g.Expect(server.Client.List(ctx, hosts, client.InNamespace(m.namespace))).To(Succeed())
 	for _, host := range hosts.Items {
@@ -69,7 +69,7 @@ func (m *mortal) expectAllLinked(ctx context.Context, machines []string) {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
 		m.revive(ctx)
-		m.startKubelets(g, ctx)
+		m.startKubelets(ctx, g)
 		for _, name := range machines {
 			machine := &infrav1.EdgeMachine{}
 			g.Expect(server.Client.Get(ctx, m.key(name), machine)).To(Succeed())
@@ -122,7 +122,7 @@ func liveThrough(ctx context.Context, machines int, lives []int) int {
 	m.live(ctx)
 	m.expectAllLinked(ctx, names)
 
-	held := m.claimants(Default, ctx)
+	held := m.claimants(ctx)(Default)
 	boots := 0
 	for host := range was {
 		boots += len(m.operator.Boots(m.hostName(host)))

@@ -16,10 +16,10 @@ import (
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 )
 
-// pause or unpause a Cluster, as clusterctl move does.
-func (s *site) pause(ctx context.Context, cluster string, paused bool) {
+// pause or unpause the Cluster, as clusterctl move does.
+func (s *site) pause(ctx context.Context, paused bool) {
 	GinkgoHelper()
-	update(ctx, s, cluster, &clusterv1.Cluster{}, func(c *clusterv1.Cluster) { c.Spec.Paused = &paused })
+	update(ctx, s, clusterName, &clusterv1.Cluster{}, func(c *clusterv1.Cluster) { c.Spec.Paused = &paused })
 }
 
 var _ = Describe("Pausing", func() {
@@ -33,9 +33,9 @@ var _ = Describe("Pausing", func() {
 		s.expectProvisioned(ctx, "m")
 		Expect(s.host(ctx, "a").Annotations).To(HaveKey(clusterctlv1.BlockMoveAnnotation))
 
-		s.pause(ctx, clusterName, true)
+		s.pause(ctx, true)
 		Eventually(s.condition(ctx, "m", clusterv1.PausedCondition)).Should(beTrue())
-		Eventually(s.clusterCondition(ctx, clusterName, clusterv1.PausedCondition)).Should(beTrue())
+		Eventually(s.clusterCondition(ctx, clusterv1.PausedCondition)).Should(beTrue())
 		Eventually(func() map[string]string { return s.host(ctx, "a").Annotations }).Should(And(
 			HaveKeyWithValue(bmov1.PausedAnnotation, infrav1.HostPausedValue), HaveKey(bmov1.StatusAnnotation), Not(HaveKey(clusterctlv1.BlockMoveAnnotation)),
 		))
@@ -46,7 +46,7 @@ var _ = Describe("Pausing", func() {
 		Expect(saved.HardwareDetails).To(BeNil(), "HardwareData moves by itself")
 		s.expectFree(ctx, "free", free)
 
-		s.pause(ctx, clusterName, false)
+		s.pause(ctx, false)
 		Eventually(s.condition(ctx, "m", clusterv1.PausedCondition)).ShouldNot(beTrue())
 		Eventually(func() map[string]string { return s.host(ctx, "a").Annotations }).Should(And(
 			Not(HaveKey(bmov1.PausedAnnotation)), Not(HaveKey(bmov1.StatusAnnotation)), HaveKey(clusterctlv1.BlockMoveAnnotation),
@@ -65,7 +65,7 @@ var _ = Describe("Pausing", func() {
 		s.addHost(ctx, "a", 1, nil)
 		s.addMachine(ctx, clusterName, "m", nil)
 		s.expectProvisioned(ctx, "m")
-		s.pause(ctx, clusterName, true)
+		s.pause(ctx, true)
 		Eventually(func() map[string]string { return s.host(ctx, "a").Annotations }).Should(HaveKey(bmov1.StatusAnnotation))
 		saved := bmov1.BareMetalHostStatus{}
 		Expect(json.Unmarshal([]byte(s.host(ctx, "a").Annotations[bmov1.StatusAnnotation]), &saved)).To(Succeed())
@@ -80,10 +80,10 @@ var _ = Describe("Pausing", func() {
 		s.addMachine(ctx, clusterName, "m", nil)
 		s.expectProvisioned(ctx, "m")
 		update(ctx, s, s.hostName("a"), &bmov1.BareMetalHost{}, func(h *bmov1.BareMetalHost) { h.Annotations[bmov1.PausedAnnotation] = "jo" })
-		s.pause(ctx, clusterName, true)
+		s.pause(ctx, true)
 		Eventually(s.condition(ctx, "m", clusterv1.PausedCondition)).Should(beTrue())
 		Eventually(func() map[string]string { return s.host(ctx, "a").Annotations }).Should(HaveKey(bmov1.StatusAnnotation))
-		s.pause(ctx, clusterName, false)
+		s.pause(ctx, false)
 		Eventually(s.condition(ctx, "m", clusterv1.PausedCondition)).ShouldNot(beTrue())
 		Consistently(func() map[string]string { return s.host(ctx, "a").Annotations }).Should(HaveKeyWithValue(bmov1.PausedAnnotation, "jo"))
 	})
@@ -91,25 +91,25 @@ var _ = Describe("Pausing", func() {
 	It("a Cluster stops its machines where they are", func(ctx context.Context) {
 		s := newRunningSite(ctx)
 		s.addCluster(ctx, clusterName, nil)
-		s.pause(ctx, clusterName, true)
+		s.pause(ctx, true)
 		s.addHost(ctx, "a", 1, nil)
 		was := s.remember(ctx, "a")
 		s.addMachine(ctx, clusterName, "m", nil)
 		Eventually(s.condition(ctx, "m", clusterv1.PausedCondition)).Should(beTrue())
-		Consistently(s.claimants).WithArguments(ctx).Should(BeEmpty())
+		Consistently(s.claimants(ctx)).Should(BeEmpty())
 		s.expectFree(ctx, "a", was)
-		s.pause(ctx, clusterName, false)
+		s.pause(ctx, false)
 		s.expectProvisioned(ctx, "m")
 
 		By("deleting nothing while it is paused")
-		s.pause(ctx, clusterName, true)
+		s.pause(ctx, true)
 		Eventually(s.condition(ctx, "m", clusterv1.PausedCondition)).Should(beTrue())
 		s.deleteMachine(ctx, "m")
 		Consistently(func(g Gomega) {
 			g.Expect(s.edgeMachine(ctx, "m").Finalizers).NotTo(BeEmpty())
 			g.Expect(s.host(ctx, "a").Spec.Image).NotTo(BeNil())
 		}).Should(Succeed())
-		s.pause(ctx, clusterName, false)
+		s.pause(ctx, false)
 		s.expectGone(ctx, "m")
 		s.expectFree(ctx, "a", was)
 	})

@@ -293,7 +293,7 @@ func (o *Operator) read(ctx context.Context, ref *corev1.SecretReference, key st
 	}
 	text, found := secret.Data[key]
 	if !found {
-		return "", fmt.Errorf("Secret %s has no key %s", ref.Name, key)
+		return "", fmt.Errorf("reading %s of a host: the Secret %s has no such key", key, ref.Name)
 	}
 	return string(text), nil
 }
