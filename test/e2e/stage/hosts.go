@@ -49,7 +49,8 @@ func (s *Site) AddHosts(ctx context.Context, first, last int) {
 	}
 }
 
-// AddHost adds host-<n> to the inventory, with a fault unless that is empty (see package faults).
+// AddHost adds host-<n> to the inventory, with a fault unless that is empty (see package faults), and remembers what it looks
+// like for AwaitFree.
 func (s *Site) AddHost(ctx context.Context, n int, fault string) {
 	GinkgoHelper()
 	name := HostName(n)
@@ -80,21 +81,24 @@ func (s *Site) AddHost(ctx context.Context, n int, fault string) {
 		fmt.Fprintf(&manifest, "---\n%s", data)
 	}
 	Expect(s.Apply(ctx, manifest.String())).To(Succeed())
+	before := look(s.host(ctx, Default, name))
+	before.spec.Architecture = architecture
+	s.free[name] = before
 }
+
+// architecture is set by the operator when it has inspected a host that does not say.
+const architecture = "x86_64"
 
 // HostName of the n-th host of every site.
 func HostName(n int) string { return fmt.Sprintf("host-%d", n) }
 
 func bmcSecret(host string) string { return host + "-bmc" }
 
-// AwaitHost waits until host-<n> is available, and remembers what it looks like for AwaitFree.
+// AwaitHost waits until host-<n> is available.
 func (s *Site) AwaitHost(ctx context.Context, n int) {
 	GinkgoHelper()
 	Eventually(ctx, func(g Gomega) {
-		host := s.host(ctx, g, HostName(n))
-		g.Expect(host.Status.Provisioning.State).To(Equal(bmov1.StateAvailable))
-		g.Expect(host.Spec.Architecture).NotTo(BeEmpty(), "the operator sets it after the inspection")
-		s.free[host.Name] = look(host)
+		g.Expect(s.host(ctx, g, HostName(n)).Status.Provisioning.State).To(Equal(bmov1.StateAvailable))
 	}).Should(Succeed())
 }
 
@@ -108,12 +112,11 @@ func (s *Site) Fault(ctx context.Context, n int, fault string) {
 	s.Do(ctx, "annotate", "--overwrite", "baremetalhost", HostName(n), change)
 }
 
-// RemoveHost takes host-<n> out of the inventory.
+// RemoveHost takes host-<n> out of the inventory. The Secret of its BMC goes with it.
 func (s *Site) RemoveHost(ctx context.Context, n int) {
 	GinkgoHelper()
 	name := HostName(n)
 	s.Delete(ctx, "baremetalhost/"+name)
-	s.Delete(ctx, "secret/"+bmcSecret(name))
 	delete(s.free, name)
 }
 

@@ -54,6 +54,13 @@ func (s *Stage) SiteIn(namespace string) *Site {
 	return site
 }
 
+// Continue goes on with a site whose objects were moved here from another stage with the same hosts.
+func (s *Stage) Continue(site *Site) *Site {
+	continued := &Site{Stage: s, Namespace: site.Namespace, number: site.number, free: site.free}
+	DeferCleanup(continued.close)
+	return continued
+}
+
 func (s *Site) close(ctx context.Context) {
 	if !CurrentSpecReport().Failed() {
 		return

@@ -13,8 +13,11 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab"
@@ -92,5 +95,23 @@ func (s *Stage) ManagerLog() string { return filepath.Join(s.LogDir, ManagerProv
 
 // ManagerProvider names this repository's provider to the lab, for example to kill its manager.
 const ManagerProvider = "infrastructure-edgemetal"
+
+// ManagerRestarts counts how often this repository's manager was started again.
+func (s *Stage) ManagerRestarts(ctx context.Context) (int32, error) {
+	status, err := s.ManagerStatus(ctx)
+	return status.RestartCount, err
+}
+
+// ManagerStatus is how this repository's manager is doing. An error says that there is none.
+func (s *Stage) ManagerStatus(ctx context.Context) (corev1.ContainerStatus, error) {
+	pods := &corev1.PodList{}
+	if err := s.Client().List(ctx, pods, client.MatchingLabels{clusterv1.ProviderNameLabel: ManagerProvider}); err != nil {
+		return corev1.ContainerStatus{}, err
+	}
+	if len(pods.Items) != 1 || len(pods.Items[0].Status.ContainerStatuses) != 1 {
+		return corev1.ContainerStatus{}, fmt.Errorf("%d pods of the manager, want one that was started", len(pods.Items))
+	}
+	return pods.Items[0].Status.ContainerStatuses[0], nil
+}
 
 func round(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
