@@ -10,6 +10,7 @@ import (
 
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/labels"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util"
 	"sigs.k8s.io/cluster-api/util/annotations"
@@ -23,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/internal/hosts"
 )
 
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=edgeclusters,verbs=get;list;watch
@@ -154,18 +156,57 @@ func inventoryPredicates() predicate.Predicate {
 	}}
 }
 
-// clustersOfHost are the sites of the host's namespace: any of them may count on it.
+// clustersOfHost are the sites that may count on the host: those with a template that selects its labels, those without
+// templates, and the one whose machine holds it.
 func (r *EdgeClusterReconciler) clustersOfHost(ctx context.Context, obj client.Object) []reconcile.Request {
 	list := &infrav1.EdgeClusterList{}
 	if err := r.Client.List(ctx, list, client.InNamespace(obj.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Listing EdgeClusters")
 		return nil
 	}
-	requests := make([]reconcile.Request, 0, len(list.Items))
+	selecting, err := r.clustersSelecting(ctx, obj)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Looking for the clusters of a host")
+	}
+	holder := r.clusterHolding(ctx, obj)
+	var requests []reconcile.Request
 	for i := range list.Items {
-		requests = append(requests, requestFor(&list.Items[i]))
+		cluster := list.Items[i].Labels[clusterv1.ClusterNameLabel]
+		if selects, hasTemplates := selecting[cluster]; !hasTemplates || selects || cluster == holder {
+			requests = append(requests, requestFor(&list.Items[i]))
+		}
 	}
 	return requests
+}
+
+// clustersSelecting tells of each Cluster with templates in the host's namespace whether one of them selects its labels.
+func (r *EdgeClusterReconciler) clustersSelecting(ctx context.Context, host client.Object) (map[string]bool, error) {
+	templates := &infrav1.EdgeMachineTemplateList{}
+	if err := r.Client.List(ctx, templates, client.InNamespace(host.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing EdgeMachineTemplates: %w", err)
+	}
+	selecting := map[string]bool{}
+	for i := range templates.Items {
+		selector, err := hosts.Selector(templates.Items[i].Spec.Template.Spec.HostSelector)
+		selects := err == nil && selector.Matches(labels.Set(host.GetLabels()))
+		for _, cluster := range indexTemplateCluster(&templates.Items[i]) {
+			selecting[cluster] = selecting[cluster] || selects
+		}
+	}
+	return selecting, nil
+}
+
+// clusterHolding names the Cluster whose machine has claimed the host; "" when none has.
+func (r *EdgeClusterReconciler) clusterHolding(ctx context.Context, obj client.Object) string {
+	host, ok := obj.(*bmov1.BareMetalHost)
+	if !ok || host.Spec.ConsumerRef == nil || host.Spec.ConsumerRef.Kind != "EdgeMachine" {
+		return ""
+	}
+	machine := &infrav1.EdgeMachine{}
+	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: host.Spec.ConsumerRef.Name}, machine); err != nil {
+		return ""
+	}
+	return machine.Labels[clusterv1.ClusterNameLabel]
 }
 
 func (r *EdgeClusterReconciler) clustersOfTemplate(ctx context.Context, obj client.Object) []reconcile.Request {

@@ -53,7 +53,8 @@ func (r *EdgeMachineTemplateReconciler) Reconcile(ctx context.Context, req ctrl.
 		return ctrl.Result{}, nil
 	}
 	all := &bmov1.BareMetalHostList{}
-	if err := r.Client.List(ctx, all, client.InNamespace(template.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+	err = r.Client.List(ctx, all, client.InNamespace(template.Namespace), client.MatchingLabelsSelector{Selector: labels}, client.UnsafeDisableDeepCopy)
+	if err != nil {
 		return ctrl.Result{}, fmt.Errorf("listing BareMetalHosts: %w", err)
 	}
 	before := template.DeepCopy()
