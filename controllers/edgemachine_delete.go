@@ -11,6 +11,7 @@ import (
 
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ipamv1 "sigs.k8s.io/cluster-api/api/ipam/v1beta2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -128,9 +129,13 @@ func (r *EdgeMachineReconciler) releaseAddresses(ctx context.Context, s *machine
 func (r *EdgeMachineReconciler) deleteHostConfig(ctx context.Context, s *machineScope) (proceed, error) {
 	secret := &corev1.Secret{}
 	key := client.ObjectKey{Namespace: s.edgeMachine.Namespace, Name: hostConfigName(s.edgeMachine)}
-	if err := r.APIReader.Get(ctx, key, secret); client.IgnoreNotFound(err) != nil {
+	err := r.APIReader.Get(ctx, key, secret)
+	switch {
+	case apierrors.IsNotFound(err):
+		return true, nil
+	case err != nil:
 		return false, fmt.Errorf("reading Secret %s: %w", key.Name, err)
-	} else if err != nil || !metav1.IsControlledBy(secret, s.edgeMachine) {
+	case !metav1.IsControlledBy(secret, s.edgeMachine):
 		return true, nil
 	}
 	if err := r.Client.Delete(ctx, secret, client.Preconditions{UID: &secret.UID}); client.IgnoreNotFound(err) != nil {
