@@ -46,36 +46,13 @@ var _ = Describe("clusterctl move", Ordered, func() {
 	}, NodeTimeout(stage.Limit))
 
 	It("takes everything along and leaves nothing", func(ctx SpecContext) {
-		_, err := source.Clusterctl(ctx, "move", "--namespace", from.Namespace, "--to-kubeconfig", target.Kubeconfig)
-		Expect(err).NotTo(HaveOccurred())
-		to = target.Continue(from)
-		for _, list := range []client.ObjectList{
-			&clusterv1.ClusterList{}, &clusterv1.MachineList{}, &infrav1.EdgeClusterList{}, &infrav1.EdgeMachineList{},
-			&infrav1.EdgeMachineTemplateList{}, &ipamv1.IPAddressClaimList{}, &ipamv1.IPAddressList{}, &corev1.SecretList{},
-			&bmov1.BareMetalHostList{}, &bmov1.HardwareDataList{},
-		} {
-			Expect(source.Client().List(ctx, list, client.InNamespace(from.Namespace))).To(Succeed())
-			Expect(meta.LenList(list)).To(BeZero(), "%T in the source", list)
-			Expect(target.Client().List(ctx, list, client.InNamespace(from.Namespace))).To(Succeed())
-			Expect(meta.LenList(list)).NotTo(BeZero(), "%T in the target", list)
-		}
+		to = move(ctx, from, target)
 	}, SpecTimeout(stage.Limit))
 
 	It("changes nothing on the hosts", func(ctx SpecContext) {
 		to.AwaitCluster(ctx, cluster, 2)
 		to.AwaitFree(ctx, 1)
-		for _, host := range to.Hosts(ctx) {
-			if host.Spec.ConsumerRef == nil {
-				continue
-			}
-			Eventually(ctx, func(g Gomega) {
-				current := &bmov1.BareMetalHost{}
-				g.Expect(to.Client().Get(ctx, to.Key(host.Name), current)).To(Succeed())
-				g.Expect(current.Annotations).NotTo(HaveKey(bmov1.PausedAnnotation), "the operator has the host back")
-				g.Expect(current.Annotations).NotTo(HaveKey(bmov1.StatusAnnotation))
-				g.Expect(current.Annotations).To(HaveKey(clusterctlv1.BlockMoveAnnotation), "the next move waits for it, too")
-			}).Should(Succeed())
-		}
+		awaitHandedOver(ctx, to)
 		expectSame(take(ctx, to), before)
 	}, SpecTimeout(stage.Limit))
 
@@ -96,11 +73,51 @@ var _ = Describe("clusterctl move", Ordered, func() {
 		}
 	}, SpecTimeout(stage.Limit))
 
+	It("goes back the same way", func(ctx SpecContext) {
+		before = take(ctx, to)
+		from = move(ctx, to, source)
+		from.AwaitCluster(ctx, cluster, 3)
+		awaitHandedOver(ctx, from)
+		expectSame(take(ctx, from), before)
+	}, SpecTimeout(stage.Limit))
+
 	It("leaves a cluster that can be deleted", func(ctx SpecContext) {
-		to.Delete(ctx, "cluster/"+cluster)
-		to.AwaitNothing(ctx)
+		from.Delete(ctx, "cluster/"+cluster)
+		from.AwaitNothing(ctx)
 	}, SpecTimeout(stage.Limit))
 })
+
+// move moves a site to another management cluster, and checks that all kinds of objects of it are there and only there.
+func move(ctx context.Context, from *stage.Site, target *stage.Stage) *stage.Site {
+	GinkgoHelper()
+	_, err := from.Clusterctl(ctx, "move", "--namespace", from.Namespace, "--to-kubeconfig", target.Kubeconfig)
+	Expect(err).NotTo(HaveOccurred())
+	for _, list := range []client.ObjectList{
+		&clusterv1.ClusterList{}, &clusterv1.MachineList{}, &infrav1.EdgeClusterList{}, &infrav1.EdgeMachineList{},
+		&infrav1.EdgeMachineTemplateList{}, &ipamv1.IPAddressClaimList{}, &ipamv1.IPAddressList{}, &corev1.SecretList{},
+		&bmov1.BareMetalHostList{}, &bmov1.HardwareDataList{},
+	} {
+		Expect(from.Client().List(ctx, list, client.InNamespace(from.Namespace))).To(Succeed())
+		Expect(meta.LenList(list)).To(BeZero(), "%T where the site was", list)
+		Expect(target.Client().List(ctx, list, client.InNamespace(from.Namespace))).To(Succeed())
+		Expect(meta.LenList(list)).NotTo(BeZero(), "%T where the site is", list)
+	}
+	return target.Continue(from)
+}
+
+// awaitHandedOver waits until the operator has the claimed hosts back, and the next move would wait for them, too.
+func awaitHandedOver(ctx context.Context, s *stage.Site) {
+	GinkgoHelper()
+	Eventually(ctx, func(g Gomega) {
+		for _, host := range s.Hosts(ctx) {
+			if host.Spec.ConsumerRef != nil {
+				g.Expect(host.Annotations).NotTo(HaveKey(bmov1.PausedAnnotation), host.Name)
+				g.Expect(host.Annotations).NotTo(HaveKey(bmov1.StatusAnnotation), host.Name)
+				g.Expect(host.Annotations).To(HaveKey(clusterctlv1.BlockMoveAnnotation), host.Name)
+			}
+		}
+	}).Should(Succeed())
+}
 
 // picture is what a move must not change.
 type picture struct {

@@ -52,6 +52,14 @@ var _ = Describe("The life of a cluster", Ordered, func() {
 		Expect(printed).To(MatchRegexp(`─HostClaimed +True +HostClaimed +\S+ +BareMetalHost host-\d`))
 	}, SpecTimeout(stage.Limit))
 
+	It("is explained by its API", func(ctx SpecContext) {
+		printed := s.Do(ctx, "explain", "edgemachine.spec.links")
+		for _, text := range []string{"infrastructure.cluster.x-k8s.io", "FIELD: links", "bond", "vlan", "match", "mtu"} {
+			Expect(printed).To(ContainSubstring(text))
+		}
+		Expect(s.Do(ctx, "get", "em")).To(MatchRegexp(`NAME +CLUSTER +HOST +ADDRESS +PROVISIONED +READY`))
+	}, SpecTimeout(stage.Limit))
+
 	It("grows and shrinks by its workers", func(ctx SpecContext) {
 		s.Scale(ctx, workers, 3)
 		s.AwaitCluster(ctx, cluster, 4)
