@@ -7,6 +7,7 @@ package inprocess
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -72,15 +73,11 @@ func Start(ctx context.Context, o Options) (*Manager, error) {
 	m := &Manager{cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(m.done)
+		defer cancel()
 		m.err = mgr.Start(ctx)
 	}()
-	select {
-	case <-mgr.Elected():
-	case <-m.done:
-		return nil, fmt.Errorf("starting the manager: %w", m.err)
-	}
 	if !mgr.GetCache().WaitForCacheSync(ctx) {
-		return nil, fmt.Errorf("starting the manager: its cache does not fill")
+		return nil, errors.Join(errors.New("starting the manager: its cache does not fill"), m.Stop())
 	}
 	return m, nil
 }

@@ -215,6 +215,23 @@ var _ = Describe("A machine whose host is lost", func() {
 		Expect(internalIP(s.edgeMachine(ctx, "m"))).To(Equal("192.0.2.22"))
 	})
 
+	It("takes another one before it is provisioned, also when somebody else takes the first", func(ctx context.Context) {
+		s := newRunningSite(ctx)
+		s.addCluster(ctx, clusterName, nil)
+		s.addHost(ctx, "a", 1, nil)
+		s.createMachine(ctx, clusterName, "m", nil)
+		s.expectWaiting(ctx, "m", infrav1.BootstrapDataReadyCondition, infrav1.WaitingForBootstrapDataReason)
+		s.addHost(ctx, "b", 2, nil)
+		other := corev1.ObjectReference{APIVersion: infrav1.GroupVersion.String(), Kind: "EdgeMachine", Namespace: s.namespace, Name: "thief"}
+		update(ctx, s, s.hostName("a"), &bmov1.BareMetalHost{}, func(h *bmov1.BareMetalHost) { h.Spec.ConsumerRef = &other })
+		s.createBootstrapData(ctx, clusterName, "m", "cloud-config", cloudConfig)
+		s.publishBootstrapData(ctx, "m")
+		s.expectProvisioned(ctx, "m")
+		Expect(s.edgeMachine(ctx, "m").Spec.ProviderID).To(Equal(s.providerID("m", "b")))
+		Expect(s.claimants(ctx)(Default)).To(Equal(map[string]int{"m": 1, "thief": 1}))
+		Expect(s.host(ctx, "a").Spec.Image).To(BeNil())
+	})
+
 	It("says so after it was provisioned, and takes no other", func(ctx context.Context) {
 		s := newRunningSite(ctx)
 		s.addCluster(ctx, clusterName, nil)

@@ -45,8 +45,9 @@ func (m *mortal) live(ctx context.Context) {
 func (m *mortal) revive(ctx context.Context) {
 	GinkgoHelper()
 	if m.recorder.IsCut() {
-		m.manager.Kill()
-		_ = m.manager.Wait() // Killed: whatever it says.
+		if m.manager != nil {
+			_ = m.manager.Stop() // Killed: whatever it says.
+		}
 		m.deaths++
 		m.live(ctx)
 	}

@@ -101,11 +101,18 @@ func (s *site) startManager(ctx context.Context) {
 		Config: server.Config, Scheme: server.Scheme, Namespace: s.namespace, WatchFilter: s.filter, Recorder: s.recorder,
 		Log: logzap.New(logzap.WriteTo(GinkgoWriter), logzap.UseDevMode(true)),
 	})
+	if s.recorder.IsCut() {
+		// Killed while it was starting, or right after.
+		s.manager = manager
+		return
+	}
 	Expect(err).NotTo(HaveOccurred())
 	s.manager = manager
-	panicked := panics()
+	panicked, recorder := panics(), s.recorder
 	DeferCleanup(func() {
-		Expect(manager.Stop()).To(Succeed())
+		if err := manager.Stop(); !recorder.IsCut() {
+			Expect(err).NotTo(HaveOccurred())
+		}
 		Expect(panics()).To(Equal(panicked), "a reconciler has panicked; see the log")
 	})
 }
