@@ -225,7 +225,7 @@ var _ = Describe("A machine whose host is lost", func() {
 		other := corev1.ObjectReference{APIVersion: infrav1.GroupVersion.String(), Kind: "EdgeMachine", Namespace: s.namespace, Name: "thief"}
 		update(ctx, s, s.hostName("a"), &bmov1.BareMetalHost{}, func(h *bmov1.BareMetalHost) { h.Spec.ConsumerRef = &other })
 		s.createBootstrapData(ctx, clusterName, "m", "cloud-config", cloudConfig)
-		s.publishBootstrapData(ctx, "m")
+		s.publishBootstrapData(ctx)
 		s.expectProvisioned(ctx, "m")
 		Expect(s.edgeMachine(ctx, "m").Spec.ProviderID).To(Equal(s.providerID("m", "b")))
 		Expect(s.claimants(ctx)(Default)).To(Equal(map[string]int{"m": 1, "thief": 1}))

@@ -182,12 +182,10 @@ func (s *site) createBootstrapData(ctx context.Context, cluster, machine, format
 	Expect(server.Client.Create(ctx, secret)).To(Succeed())
 }
 
-// publishBootstrapData names the Secret <machine>-bootstrap in the Machine.
-func (s *site) publishBootstrapData(ctx context.Context, machine string) {
+// publishBootstrapData names the Secret m-bootstrap in Machine m.
+func (s *site) publishBootstrapData(ctx context.Context) {
 	GinkgoHelper()
-	update(ctx, s, machine, &clusterv1.Machine{}, func(m *clusterv1.Machine) {
-		m.Spec.Bootstrap.DataSecretName = new(machine + "-bootstrap")
-	})
+	update(ctx, s, "m", &clusterv1.Machine{}, func(m *clusterv1.Machine) { m.Spec.Bootstrap.DataSecretName = new("m-bootstrap") })
 }
 
 // registerNode makes the Node of a host, as its kubelet does; it is removed after the spec.
