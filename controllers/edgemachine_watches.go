@@ -45,7 +45,7 @@ func (r *EdgeMachineReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 		For(&infrav1.EdgeMachine{}).
 		WithOptions(options).
 		Watches(&clusterv1.Machine{}, handler.EnqueueRequestsFromMapFunc(
-			util.MachineToInfrastructureMapFunc(infrav1.GroupVersion.WithKind("EdgeMachine")))).
+			util.MachineToInfrastructureMapFunc(infrav1.GroupVersion.WithKind("EdgeMachine"))), machinePredicates()).
 		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(clusterToMachines),
 			predicates.ClusterPausedTransitionsOrInfrastructureProvisioned(scheme, log)).
 		Watches(&infrav1.EdgeCluster{}, handler.EnqueueRequestsFromMapFunc(r.machinesOfEdgeCluster), predicate.GenerationChangedPredicate{}).
@@ -177,6 +177,11 @@ func networkPredicates() predicate.Predicate {
 			return ok1 && ok2 && conditions.GetReason(before, infrav1.NetworkDataValidCondition) != conditions.GetReason(after, infrav1.NetworkDataValidCondition)
 		},
 	}
+}
+
+// machinePredicates keep out what changes nothing but the status of a Machine, which is not read.
+func machinePredicates() predicate.Predicate {
+	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{})
 }
 
 // deletionsOnly lets through what reports that an object is gone.

@@ -105,7 +105,9 @@ func cacheOptions(o *options) (cache.Options, error) {
 		SyncPeriod:       &o.syncPeriod,
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}: {Label: labels.NewSelector().Add(*ofCluster), Transform: dropSecretData},
+			&corev1.Secret{}:      {Label: labels.NewSelector().Add(*ofCluster), Transform: dropSecretData},
+			&clusterv1.Machine{}:  {Transform: dropMachineStatus},
+			&bmov1.HardwareData{}: {Transform: dropHardwareDetails},
 		},
 	}
 	if o.namespace != "" {
@@ -119,6 +121,27 @@ func dropSecretData(obj any) (any, error) {
 		s.ManagedFields = nil
 		if !strings.HasSuffix(s.Name, "-"+string(secret.Kubeconfig)) {
 			s.Data = nil
+		}
+	}
+	return obj, nil
+}
+
+// dropMachineStatus keeps of a Machine what it asks for; how far it is comes from our own objects.
+func dropMachineStatus(obj any) (any, error) {
+	if machine, ok := obj.(*clusterv1.Machine); ok {
+		machine.ManagedFields = nil
+		machine.Status = clusterv1.MachineStatus{}
+	}
+	return obj, nil
+}
+
+// dropHardwareDetails leaves out of inspection results what no host is chosen by: a CPU alone has more than 100 flags.
+func dropHardwareDetails(obj any) (any, error) {
+	if data, ok := obj.(*bmov1.HardwareData); ok {
+		data.ManagedFields = nil
+		if data.Spec.HardwareDetails != nil {
+			data.Spec.HardwareDetails.CPU.Flags = nil
+			data.Spec.HardwareDetails.Firmware = bmov1.Firmware{}
 		}
 	}
 	return obj, nil

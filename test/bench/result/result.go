@@ -69,8 +69,8 @@ type Requests struct {
 	Reads     int     `json:"reads"`
 	Writes    int     `json:"writes"`
 	Conflicts int     `json:"conflicts"`
-	// HostReads are reads of BareMetalHosts and HardwareData, without the lists and watches that fill the cache.
-	HostReads int `json:"hostReads"`
+	// HostLists are lists of BareMetalHosts and HardwareData, which a choice without a cache would need.
+	HostLists int `json:"hostLists"`
 	// ByKind counts requests by verb and resource, the most frequent first.
 	ByKind []Count `json:"byKind"`
 }
@@ -100,8 +100,8 @@ func Summarize(requests []audit.Request, length time.Duration) Requests {
 		if r.IsConflict() {
 			sum.Conflicts++
 		}
-		if r.Verb != "patch" && (r.Resource == "baremetalhosts" || r.Resource == "hardwaredata") {
-			sum.HostReads++
+		if r.Verb == "list" && (r.Resource == "baremetalhosts" || r.Resource == "hardwaredata") {
+			sum.HostLists++
 		}
 	}
 	for kind, total := range counts {

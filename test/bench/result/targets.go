@@ -49,7 +49,7 @@ func (r *Report) Finish() {
 			return run.WritesPerMachine() <= maxWritesPerMachine, fmt.Sprintf("%.2f", run.WritesPerMachine())
 		}),
 		r.worst("host choice without an API request", func(run Run) (bool, string) {
-			return run.BringUp.HostReads == 0, fmt.Sprintf("%d reads among %d hosts", run.BringUp.HostReads, run.Hosts)
+			return run.BringUp.HostLists == 0, fmt.Sprintf("%d lists among %d hosts", run.BringUp.HostLists, run.Hosts)
 		}),
 		r.memory(),
 		r.flat("writes per machine flat", Run.WritesPerMachine, "%.2f"),
