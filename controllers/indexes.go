@@ -78,7 +78,12 @@ func indexWaiting(obj client.Object) []string {
 	case !ok || !machine.DeletionTimestamp.IsZero() || machine.Spec.ProviderID != "":
 		return nil
 	case machine.Annotations[infrav1.HostAnnotation] == "":
-		return []string{waitingForHost}
+		if conditions.GetReason(machine, infrav1.HostClaimedCondition) == infrav1.NoHostMatchesReason {
+			return []string{waitingForHost}
+		}
+		// It waits for its Machine or Cluster. When it gets to choose and finds no host, writing that down wakes it once more,
+		// so that a host which came free in between is not missed.
+		return nil
 	case conditions.GetReason(machine, infrav1.NetworkDataValidCondition) == infrav1.AddressTakenReason:
 		return []string{waitingForAddress}
 	default:
