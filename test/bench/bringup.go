@@ -137,23 +137,15 @@ func (t *trial) bringUp(ctx context.Context, measured *result.Run) error {
 	progress("applying %d clusters", len(t.sites))
 	start := time.Now()
 	t.profiler.start(t.profiles, t.plan.Machines)
-	group, applying := errgroup.WithContext(ctx)
-	group.SetLimit(appliers)
-	for _, ofSite := range objects {
-		group.Go(func() error { return t.create(applying, ofSite, 1) })
-	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
 	half := 0.0
-	err = t.until(ctx, "linked", t.plan.Machines, func(ctx context.Context) (int, error) {
-		linked, err := t.linkedMachines(ctx)
-		if half == 0 && 2*linked >= t.plan.Machines {
+	linked := func(ctx context.Context) (int, error) {
+		n, err := t.linkedMachines(ctx)
+		if half == 0 && 2*n >= t.plan.Machines {
 			half = time.Since(start).Seconds()
 		}
-		return linked, err
-	})
-	if err != nil {
+		return n, err
+	}
+	if err := t.apply(ctx, objects, linked); err != nil {
 		return errors.Join(err, t.whyNot(ctx))
 	}
 	measured.MedianLinked, measured.AllLinked = half, time.Since(start).Seconds()
@@ -172,6 +164,23 @@ func (t *trial) bringUp(ctx context.Context, measured *result.Run) error {
 	t.profiler.heap(ctx, t.profiles, t.plan.Machines)
 	measured.BringUp, err = t.requestsSince(start)
 	return err
+}
+
+// apply creates the clusters and returns when every machine is linked. A cluster waits until no more than atOnce are on
+// their way: Cluster API's MachineSets time out after a minute and lose machines when the API server answers too slowly.
+func (t *trial) apply(ctx context.Context, objects [][]client.Object, linked func(context.Context) (int, error)) error {
+	applied := 0
+	for i, ofSite := range objects {
+		ready := max(0, applied-(t.atOnce-1)*t.plan.PerCluster)
+		if err := t.until(ctx, "linked", ready, linked); err != nil {
+			return err
+		}
+		if err := t.create(ctx, ofSite, 1); err != nil {
+			return err
+		}
+		applied += t.sites[i].Machines
+	}
+	return t.until(ctx, "linked", applied, linked)
 }
 
 // clusterObjects are the objects of every site, with a running API server behind the kubeconfig.
@@ -230,6 +239,9 @@ func (t *trial) whyNot(ctx context.Context) error {
 	}
 	list.Items = slices.DeleteFunc(list.Items, func(m infrav1.EdgeMachine) bool { return conditions.IsTrue(&m, infrav1.NodeLinkedCondition) })
 	var reasons []error
+	if len(list.Items) == 0 {
+		reasons = append(reasons, errors.New("all EdgeMachines are linked; look in Cluster API's log for Machines without one"))
+	}
 	for _, machine := range list.Items[:min(3, len(list.Items))] {
 		reasons = append(reasons, fmt.Errorf("EdgeMachine %s: %s", machine.Name, conditions.GetMessage(&machine, infrav1.ReadyCondition)))
 	}

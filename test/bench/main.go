@@ -35,6 +35,7 @@ import (
 type options struct {
 	machines   string
 	perCluster int
+	atOnce     int
 	hosts      int
 	addresses  string
 	steady     time.Duration
@@ -56,6 +57,7 @@ func run() error {
 	o := options{}
 	flag.StringVar(&o.machines, "n", "300", "Numbers of machines, each measured in a lab of its own, separated by commas.")
 	flag.IntVar(&o.perCluster, "per-cluster", 30, "Machines of a cluster: one control plane, the others in a MachineDeployment.")
+	flag.IntVar(&o.atOnce, "at-once", 10, "Clusters that may be on their way at the same time.")
 	flag.IntVar(&o.hosts, "hosts", 0, "Hosts in the inventory; 0 for one in ten more than machines.")
 	flag.StringVar(&o.addresses, "addresses", "pool", "Where nodes get addresses from: pool (the in-cluster IPAM provider) or host (annotation).")
 	flag.DurationVar(&o.steady, "steady", time.Minute, "How long the steady state is watched.")
@@ -145,7 +147,7 @@ func (o options) one(ctx context.Context, plan site.Plan) (result.Run, error) {
 		defer os.RemoveAll(temporary)
 		dir = temporary
 	}
-	t := &trial{plan: plan, dir: filepath.Join(dir, strconv.Itoa(plan.Machines)), steady: o.steady, profiles: o.profiles}
+	t := &trial{plan: plan, dir: filepath.Join(dir, strconv.Itoa(plan.Machines)), atOnce: max(1, o.atOnce), steady: o.steady, profiles: o.profiles}
 	// What runs outlives ctx, so that it is stopped in order whatever ended the trial.
 	defer t.stop()
 	return t.run(ctx)

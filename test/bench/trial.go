@@ -40,6 +40,7 @@ const (
 type trial struct {
 	plan     site.Plan
 	dir      string
+	atOnce   int
 	steady   time.Duration
 	profiles string
 
@@ -99,6 +100,7 @@ func (t *trial) prepare(_ context.Context, measured *result.Run) error {
 	for _, s := range t.sites {
 		measured.Hosts += s.Hosts
 	}
+	measured.AtOnce = min(t.atOnce, len(t.sites))
 	measured.Addresses = "pool, in-cluster IPAM"
 	if t.plan.FromHost {
 		measured.Addresses = "host annotation"

@@ -34,7 +34,9 @@ type Run struct {
 	Machines int `json:"machines"`
 	Clusters int `json:"clusters"`
 	PerClust int `json:"machinesPerCluster"`
-	Hosts    int `json:"hosts"`
+	// AtOnce is how many clusters could be on their way at the same time.
+	AtOnce int `json:"clustersAtOnce"`
+	Hosts  int `json:"hosts"`
 	// Addresses tells where they come from.
 	Addresses string `json:"addresses"`
 	// ControlPlanePayload and WorkerPayload are the sizes in bytes of the bootstrap data.

@@ -48,6 +48,7 @@ func setting() []row {
 	return []row{
 		{"machines", func(r Run) string { return fmt.Sprint(r.Machines) }},
 		{"clusters, machines in each", func(r Run) string { return fmt.Sprintf("%d x %d", r.Clusters, r.PerClust) }},
+		{"clusters on their way at once", func(r Run) string { return fmt.Sprint(r.AtOnce) }},
 		{"hosts, in one namespace", func(r Run) string { return fmt.Sprint(r.Hosts) }},
 		{"addresses", func(r Run) string { return r.Addresses }},
 		{"bootstrap data, control plane and worker", func(r Run) string {
