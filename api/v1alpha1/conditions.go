@@ -26,10 +26,16 @@ const (
 
 	// NodeLinkedCondition is true when the Node with our provider ID exists in the workload cluster.
 	NodeLinkedCondition = "NodeLinked"
+
+	// EncryptionReadyCondition is true when the node agent reports that all traffic between this node and every other is
+	// encrypted. On an EdgeCluster: when that holds for every machine; the message counts them and names who is missing, why, and
+	// since when. It is not set when encryption is disabled.
+	EncryptionReadyCondition = "EncryptionReady"
 )
 
-// Conditions of an EdgeCluster. Ready summarises NetworksValid and ControlPlaneEndpointReady; HostsAvailable stands by itself,
-// because a running cluster that asks for more machines than there are hosts is still ready.
+// Conditions of an EdgeCluster. Ready summarises NetworksValid, ControlPlaneEndpointReady, DataplaneInstalled and, with
+// encryption mode Required, EncryptionReady. HostsAvailable stands by itself, because a running cluster that asks for more
+// machines than there are hosts is still ready.
 const (
 	// NetworksValidCondition is true when the site's networks and the Cluster's pod and service networks do not overlap.
 	NetworksValidCondition = "NetworksValid"
@@ -39,6 +45,10 @@ const (
 
 	// ControlPlaneEndpointReadyCondition is true when the control-plane endpoint is known and lies in a network.
 	ControlPlaneEndpointReadyCondition = "ControlPlaneEndpointReady"
+
+	// DataplaneInstalledCondition is true when Calico and the node agent are installed as spec.dataplane says, and run. False says
+	// at which step the installation is, and what it waits for. It is not set with type None.
+	DataplaneInstalledCondition = "DataplaneInstalled"
 )
 
 // ReadyCondition summarises the conditions of EdgeCluster and EdgeMachine over their whole life, including deletion.
@@ -164,4 +174,36 @@ const (
 	EndpointOutsideNetworksReason = "EndpointOutsideNetworks"
 	// EndpointTakenReason: the virtual IP is a gateway or nameserver of one of the networks.
 	EndpointTakenReason = "EndpointTaken"
+)
+
+// Reasons of DataplaneInstalled.
+const (
+	// DataplaneInstalledReason: everything is installed and runs.
+	DataplaneInstalledReason = "DataplaneInstalled"
+	// DataplaneInvalidReason: spec.dataplane cannot work together with the Cluster or with the machines; the message says why.
+	DataplaneInvalidReason = "DataplaneInvalid"
+	// WaitingForControlPlaneReason: the workload cluster has no control plane yet.
+	WaitingForControlPlaneReason = "WaitingForControlPlane"
+	// ChartUnavailableReason: a chart cannot be had, or its digest is not the one that is pinned.
+	ChartUnavailableReason = "ChartUnavailable"
+	// SecretMissingReason: a Secret that spec.dataplane names does not exist or lacks a key.
+	SecretMissingReason = "SecretMissing"
+	// InstallingReason: objects are being applied; the message names the step.
+	InstallingReason = "Installing"
+	// WaitingForDataplaneReason: everything is applied, and something does not run yet; the message names it.
+	WaitingForDataplaneReason = "WaitingForDataplane"
+	// RollingOutReason: a change goes from node to node.
+	RollingOutReason = "RollingOut"
+)
+
+// Reasons of EncryptionReady, beside those that the node agent reports.
+const (
+	// EncryptionReadyReason: proved to be encrypted.
+	EncryptionReadyReason = "EncryptionReady"
+	// WaitingForAgentReason: the node agent has not reported yet, or not for too long.
+	WaitingForAgentReason = "WaitingForAgent"
+	// NodesNotEncryptedReason: some machines of the cluster are not encrypted; the message names them.
+	NodesNotEncryptedReason = "NodesNotEncrypted"
+	// KeyNotPublishedReason: the machine's public key is not on its Node yet.
+	KeyNotPublishedReason = "KeyNotPublished"
 )

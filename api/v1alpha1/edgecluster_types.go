@@ -12,6 +12,11 @@ import (
 // +kubebuilder:validation:XValidation:rule="!has(self.networks) || self.networks.all(n, !has(n.subnets) || n.subnets.all(s, !isCIDR(s.cidr) || self.networks.all(m, !has(m.subnets) || m.subnets.all(t, s.cidr == t.cidr || !isCIDR(t.cidr) || !cidr(s.cidr).containsIP(cidr(t.cidr).ip())))))",message="networks: subnets overlap; every cidr may appear once and must not contain another",fieldPath=".networks"
 // +kubebuilder:validation:XValidation:rule="!has(self.networks) || self.networks.all(n, !has(n.subnets) || n.subnets.all(s, self.networks.exists_one(m, has(m.subnets) && m.subnets.exists(t, t.cidr == s.cidr))))",message="networks: subnets overlap; two networks list the same cidr, give each its own",fieldPath=".networks"
 // +kubebuilder:validation:XValidation:rule="!has(self.networks) || self.networks.all(n, !has(n.subnets) || n.subnets.all(s, n.subnets.exists_one(t, t.cidr == s.cidr)))",message="networks: a network lists the same cidr twice; remove one",fieldPath=".networks"
+// +kubebuilder:validation:XValidation:rule="!has(self.networks) || self.dataplane.type == 'None' || (has(self.dataplane.network) ? self.networks.exists(n, n.name == self.dataplane.network) : size(self.networks) == 1)",message="dataplane.network must name one of spec.networks; it may be left out only when there is exactly one",fieldPath=".dataplane.network"
+// +kubebuilder:validation:XValidation:rule="!has(self.networks) || self.dataplane.type != 'CalicoVPP' || self.dataplane.encryption.mode == 'Disabled' || !self.networks.exists(n, (!has(self.dataplane.network) || n.name == self.dataplane.network) && (has(n.addresses.dhcp) || !has(n.subnets) || n.subnets.exists(s, isCIDR(s.cidr) && cidr(s.cidr).ip().family() != 4)))",message="dataplane: VPP's WireGuard and IPsec need a network with IPv4 subnets and addresses that are known before the host boots; use addresses fromPool or fromHost and IPv4 subnets only",fieldPath=".dataplane.network"
+// +kubebuilder:validation:XValidation:rule="!has(self.networks) || !has(self.dataplane.vpp) || !has(self.dataplane.vpp.uplinkDriver) || self.dataplane.vpp.uplinkDriver != 'AFXDP' || !self.networks.exists(n, (!has(self.dataplane.network) || n.name == self.dataplane.network) && has(n.mtu) && n.mtu > 3072)",message="dataplane.vpp.uplinkDriver: AFXDP takes an MTU of at most 3072; use AFPacket or a smaller mtu",fieldPath=".dataplane.vpp.uplinkDriver"
+// +kubebuilder:validation:XValidation:rule="!has(self.networks) || !has(self.dataplane.mtu) || self.dataplane.encryption.mode == 'Disabled' || !self.networks.exists(n, (!has(self.dataplane.network) || n.name == self.dataplane.network) && self.dataplane.mtu > (has(n.mtu) ? n.mtu : 1500) - 60)",message="dataplane.mtu: encryption adds 60 bytes; use at most the network's mtu less 60, or leave it out",fieldPath=".dataplane.mtu"
+// +kubebuilder:validation:XValidation:rule="!has(self.dataplane.bgp) || !has(self.dataplane.bgp.peers) || self.dataplane.bgp.peers.all(p, !has(p.failureDomains) || p.failureDomains.all(f, has(self.failureDomains) && self.failureDomains.exists(d, d.name == f)))",message="dataplane.bgp.peers: failureDomains must be among spec.failureDomains",fieldPath=".dataplane.bgp.peers"
 type EdgeClusterSpec struct {
 	// controlPlaneEndpoint is the address of the workload cluster's API server. May be left empty when the control-plane
 	// provider sets it on the Cluster.
@@ -38,6 +43,11 @@ type EdgeClusterSpec struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=100
 	FailureDomains []FailureDomain `json:"failureDomains,omitempty"`
+
+	// dataplane of the cluster's pods, and its encryption. {} installs Calico with VPP, and WireGuard is required. Set type None to
+	// install another dataplane by yourself.
+	// +required
+	Dataplane Dataplane `json:"dataplane,omitzero"`
 
 	// hold stops every machine of the cluster after inspection and validation, before any disk is written.
 	// +optional
@@ -154,7 +164,7 @@ type EdgeClusterStatus struct {
 	// +kubebuilder:validation:MaxItems=100
 	FailureDomains []clusterv1.FailureDomain `json:"failureDomains,omitempty"`
 
-	// conditions: NetworksValid, HostsAvailable, ControlPlaneEndpointReady, Ready, Paused.
+	// conditions: NetworksValid, HostsAvailable, ControlPlaneEndpointReady, DataplaneInstalled, EncryptionReady, Ready, Paused.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -179,6 +189,7 @@ type EdgeClusterInitializationStatus struct {
 // +kubebuilder:printcolumn:name="Endpoint",type="string",JSONPath=".spec.controlPlaneEndpoint.host",description="Control-plane endpoint"
 // +kubebuilder:printcolumn:name="Provisioned",type="string",JSONPath=".status.initialization.provisioned",description="Machines may be created"
 // +kubebuilder:printcolumn:name="Ready",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].status",description="Ready condition"
+// +kubebuilder:printcolumn:name="Encrypted",type="string",JSONPath=".status.conditions[?(@.type=='EncryptionReady')].status",description="Every node has proved that its traffic is encrypted"
 // +kubebuilder:printcolumn:name="Hosts",type="string",JSONPath=".status.conditions[?(@.type=='HostsAvailable')].message",description="Hosts that match against machines wanted"
 // +kubebuilder:printcolumn:name="Age",type="date",JSONPath=".metadata.creationTimestamp",description="Age"
 // +kubebuilder:printcolumn:name="Message",type="string",priority=1,JSONPath=".status.conditions[?(@.type=='Ready')].message",description="What is awaited"

@@ -189,7 +189,14 @@ type EdgeMachineStatus struct {
 	// +kubebuilder:validation:MaxLength=256
 	FailureDomain string `json:"failureDomain,omitempty"`
 
-	// conditions: HostClaimed, NetworkDataValid, Released, BootstrapDataReady, HostProvisioned, NodeLinked, Ready, Paused.
+	// wireGuardPublicKey of the Node, base64. Its private key is in the Secret <name>-wireguard.
+	// +optional
+	// +kubebuilder:validation:MinLength=44
+	// +kubebuilder:validation:MaxLength=44
+	WireGuardPublicKey string `json:"wireGuardPublicKey,omitempty"`
+
+	// conditions: HostClaimed, NetworkDataValid, Released, BootstrapDataReady, HostProvisioned, NodeLinked, EncryptionReady, Ready,
+	// Paused.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -214,6 +221,7 @@ type EdgeMachineInitializationStatus struct {
 // +kubebuilder:printcolumn:name="Host",type="string",JSONPath=".status.host",description="BareMetalHost"
 // +kubebuilder:printcolumn:name="Address",type="string",JSONPath=".status.addresses[?(@.type=='InternalIP')].address",description="Address of the Node"
 // +kubebuilder:printcolumn:name="Provisioned",type="string",JSONPath=".status.initialization.provisioned",description="The host runs the image"
+// +kubebuilder:printcolumn:name="Encrypted",type="string",JSONPath=".status.conditions[?(@.type=='EncryptionReady')].status",description="The Node has proved that its traffic is encrypted"
 // +kubebuilder:printcolumn:name="Ready",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].status",description="Ready condition"
 // +kubebuilder:printcolumn:name="Reason",type="string",JSONPath=".status.conditions[?(@.type=='Ready')].reason",description="Why it is not ready"
 // +kubebuilder:printcolumn:name="Age",type="date",JSONPath=".metadata.creationTimestamp",description="Age"

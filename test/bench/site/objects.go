@@ -94,6 +94,7 @@ func (s Site) edgeCluster() *infrav1.EdgeCluster {
 		source = infrav1.AddressSource{FromPool: &infrav1.PoolReference{APIGroup: poolKind().Group, Kind: poolKind().Kind, Name: s.Name}}
 	}
 	return &infrav1.EdgeCluster{ObjectMeta: s.meta(s.Name), Spec: infrav1.EdgeClusterSpec{
+		Dataplane:            infrav1.Dataplane{Type: infrav1.DataplaneNone, Encryption: infrav1.Encryption{Mode: infrav1.EncryptionDisabled}},
 		ControlPlaneEndpoint: infrav1.APIEndpoint{Host: s.endpoint().String(), Port: endpointPort},
 		ControlPlaneVIP:      infrav1.ControlPlaneVIP{Mode: infrav1.VIPModeARP},
 		Networks: []infrav1.Network{{

@@ -112,6 +112,7 @@ func (s *site) createEdgeCluster(ctx context.Context, cluster *clusterv1.Cluster
 	edge.Labels = map[string]string{clusterv1.ClusterNameLabel: cluster.Name}
 	edge.OwnerReferences = []metav1.OwnerReference{owner(cluster, "Cluster")}
 	edge.Spec = infrav1.EdgeClusterSpec{
+		Dataplane:            infrav1.Dataplane{Type: infrav1.DataplaneNone, Encryption: infrav1.Encryption{Mode: infrav1.EncryptionDisabled}},
 		ControlPlaneEndpoint: infrav1.APIEndpoint{Host: "192.0.2.10", Port: 6443},
 		ControlPlaneVIP:      infrav1.ControlPlaneVIP{Mode: infrav1.VIPModeARP},
 		Networks: []infrav1.Network{{

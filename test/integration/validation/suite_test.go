@@ -100,6 +100,7 @@ func clusterSpec() infrav1.EdgeClusterSpec {
 			Nameservers: []string{"192.0.2.53"},
 			Addresses:   infrav1.AddressSource{FromHost: &infrav1.FromHost{}},
 		}},
+		Dataplane: infrav1.Dataplane{Type: infrav1.DataplaneNone, Encryption: infrav1.Encryption{Mode: infrav1.EncryptionDisabled}},
 	}
 }
 
