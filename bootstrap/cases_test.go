@@ -51,7 +51,7 @@ func renderCases(t testing.TB) []renderCase {
 	cases[3].input.ControlPlane = &bootstrap.ControlPlane{Endpoint: endpoint(), VIP: infrav1.ControlPlaneVIP{Mode: infrav1.VIPModeExternal}}
 	cases[4].input.Host = "rack1.node7"
 	cases[4].input.FailureDomain = "rack1"
-	return cases
+	return append(cases, dataplaneCases(t)...)
 }
 
 func endpoint() infrav1.APIEndpoint { return infrav1.APIEndpoint{Host: "192.0.2.10", Port: 6443} }

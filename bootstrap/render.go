@@ -12,6 +12,7 @@ import (
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/bootstrap/hostnet"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
 )
 
 // MaxSize of the three documents together in bytes: what one Secret may hold. Ironic's config drive takes 64 MiB, far more.
@@ -35,6 +36,8 @@ type Input struct {
 	Plan hostnet.Plan
 	// ControlPlane is set on control-plane machines.
 	ControlPlane *ControlPlane
+	// Dataplane of the cluster; nil when the host needs nothing for it.
+	Dataplane *Dataplane
 }
 
 // Payload is what the bootstrap provider wants the host to run.
@@ -120,10 +123,17 @@ func (in Input) check() error {
 
 // hostParts are the pieces of a host's configuration, in the order in which they are set up.
 func hostParts(in Input) ([]part, error) {
-	parts := []part{kubeletPart(in.ProviderID, in.Plan.NodeAddresses())}
+	taint := ""
+	if in.Dataplane != nil && in.Dataplane.HoldPods {
+		taint = encryption.NotReadyTaint + ":" + string(corev1.TaintEffectNoSchedule)
+	}
+	dataplane, err := dataplanePart(in.Dataplane, in.Plan)
+	if err != nil {
+		return nil, err
+	}
 	vip, err := vipPart(in.ControlPlane, in.Plan)
 	if err != nil {
 		return nil, err
 	}
-	return append(parts, vip), nil
+	return []part{kubeletPart(in.ProviderID, in.Plan.NodeAddresses(), taint), dataplane, vip}, nil
 }

@@ -100,6 +100,8 @@ const (
 	AddressTakenReason = "AddressTaken"
 	// MTUInvalidReason: a link's MTU is too small for a network on it.
 	MTUInvalidReason = "MTUInvalid"
+	// UplinkInvalidReason: the machine has no interface in the dataplane's network, or VPP cannot use its link as uplink.
+	UplinkInvalidReason = "UplinkInvalid"
 )
 
 // Reasons of Released.
@@ -120,6 +122,11 @@ const (
 	BootstrapFormatUnsupportedReason = "BootstrapFormatUnsupported"
 	// BootstrapDataInvalidReason: the documents cannot be composed, for example because the user data is too large.
 	BootstrapDataInvalidReason = "BootstrapDataInvalid"
+	// KeyUnavailableReason: the Secret with the machine's WireGuard key is somebody else's or damaged. On the EncryptionReady condition
+	// of an EdgeCluster: the one with the pre-shared key of IPsec.
+	KeyUnavailableReason = "KeyUnavailable"
+	// KeyLostReason: that Secret was deleted while hosts use its key. No other key is made for a host in service.
+	KeyLostReason = "KeyLost"
 )
 
 // Reasons of HostProvisioned.
@@ -202,7 +209,8 @@ const (
 	EncryptionReadyReason = "EncryptionReady"
 	// WaitingForAgentReason: the node agent has not reported yet, or not for too long.
 	WaitingForAgentReason = "WaitingForAgent"
-	// NodesNotEncryptedReason: some machines of the cluster are not encrypted; the message names them.
+	// NodesNotEncryptedReason: some machines of the cluster are not encrypted; the message names them. Machines count from when they
+	// have a host.
 	NodesNotEncryptedReason = "NodesNotEncrypted"
 	// KeyNotPublishedReason: the machine's public key is not on its Node yet.
 	KeyNotPublishedReason = "KeyNotPublished"
