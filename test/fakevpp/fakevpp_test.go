@@ -1,0 +1,517 @@
+// Copyright 2026 The EdgeMetal Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package fakevpp_test
+
+import (
+	"context"
+	"crypto/ecdh"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.fd.io/govpp"
+	"go.fd.io/govpp/api"
+	aclapi "go.fd.io/govpp/binapi/acl"
+	"go.fd.io/govpp/binapi/acl_types"
+	"go.fd.io/govpp/binapi/fib_types"
+	interfaces "go.fd.io/govpp/binapi/interface"
+	"go.fd.io/govpp/binapi/interface_types"
+	"go.fd.io/govpp/binapi/ip"
+	"go.fd.io/govpp/binapi/ip_types"
+	"go.fd.io/govpp/binapi/ipip"
+	"go.fd.io/govpp/binapi/vlib"
+	"go.fd.io/govpp/binapi/vpe"
+	"go.fd.io/govpp/binapi/wireguard"
+	"go.fd.io/govpp/core"
+
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/fakevpp"
+)
+
+const (
+	port      = 51820
+	execDelay = 200 * time.Millisecond
+	all       = ^uint32(0)
+)
+
+// node is a fake VPP with an uplink and, as soon as its start-up script ran, a tunnel.
+type node struct {
+	*fakevpp.VPP
+	t       *testing.T
+	address netip.Addr
+	block   netip.Prefix
+	private []byte
+	public  string
+	conn    *core.Connection
+}
+
+func newNode(t *testing.T, number byte) *node {
+	t.Helper()
+	n := &node{t: t, address: netip.AddrFrom4([4]byte{192, 0, 2, number}), block: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 244, number, 0}), 26)}
+	n.private, n.public = testKey(t, number)
+	dir := t.TempDir()
+	exec := filepath.Join(dir, "wireguard.exec")
+	n.writeExec(exec)
+	// UNIX sockets have short paths only.
+	sockets, err := os.MkdirTemp("", "fakevpp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(sockets) })
+	n.VPP = fakevpp.New(fakevpp.Config{
+		Socket: filepath.Join(sockets, "api.sock"), Exec: exec, ExecDelay: execDelay,
+		Uplink: &fakevpp.Uplink{Name: "uplink0", Address: netip.PrefixFrom(n.address, 24), Gateway: netip.MustParseAddr("192.0.2.254")},
+	})
+	return n
+}
+
+func (n *node) writeExec(path string) {
+	n.t.Helper()
+	line := fmt.Sprintf("wireguard create listen-port %d private-key %s src %s instance 0\n", port, base64.StdEncoding.EncodeToString(n.private), n.address)
+	if err := os.WriteFile(path, []byte(line), 0o600); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// testKey is the same at every run, and obviously nobody's secret.
+func testKey(t *testing.T, number byte) (private []byte, public string) {
+	t.Helper()
+	seed := sha256.Sum256([]byte{number})
+	seed[0] &= 248
+	seed[31] = seed[31]&127 | 64
+	key, err := ecdh.X25519().NewPrivateKey(seed[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seed[:], base64.StdEncoding.EncodeToString(key.PublicKey().Bytes())
+}
+
+func (n *node) start() {
+	n.t.Helper()
+	if err := n.Start(n.t.Context()); err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(n.Stop)
+	n.connect()
+}
+
+func (n *node) connect() {
+	n.t.Helper()
+	conn, err := govpp.Connect(n.Socket())
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(conn.Disconnect)
+	n.conn = conn
+}
+
+// tunnels waits until there are as many as wanted, and lists them.
+func (n *node) tunnels(want int) []wireguard.WireguardInterface {
+	n.t.Helper()
+	var found []wireguard.WireguardInterface
+	eventually(n.t, fmt.Sprintf("%d tunnels", want), func() bool {
+		found = nil
+		stream, err := wireguard.NewServiceClient(n.conn).WireguardInterfaceDump(n.t.Context(), &wireguard.WireguardInterfaceDump{SwIfIndex: interface_types.InterfaceIndex(all)})
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		for {
+			details, err := stream.Recv()
+			if errors.Is(err, io.EOF) {
+				return len(found) == want
+			}
+			if err != nil {
+				n.t.Fatal(err)
+			}
+			found = append(found, details.Interface)
+		}
+	})
+	return found
+}
+
+// finish does to the tunnel what the Calico agent leaves undone on one that it adopts.
+func (n *node) finish(tunnel interface_types.InterfaceIndex) {
+	n.t.Helper()
+	client := interfaces.NewServiceClient(n.conn)
+	if _, err := client.SwInterfaceSetUnnumbered(n.t.Context(), &interfaces.SwInterfaceSetUnnumbered{SwIfIndex: 1, UnnumberedSwIfIndex: tunnel, IsAdd: true}); err != nil {
+		n.t.Fatal(err)
+	}
+	if _, err := client.SwInterfaceSetFlags(n.t.Context(), &interfaces.SwInterfaceSetFlags{SwIfIndex: tunnel, Flags: interface_types.IF_STATUS_API_FLAG_ADMIN_UP}); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func (n *node) addPeer(tunnel interface_types.InterfaceIndex, other *node) uint32 {
+	n.t.Helper()
+	key, err := base64.StdEncoding.DecodeString(other.public)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	reply, err := wireguard.NewServiceClient(n.conn).WireguardPeerAdd(n.t.Context(), &wireguard.WireguardPeerAdd{Peer: wireguard.WireguardPeer{
+		PublicKey: key, Port: port, PersistentKeepalive: 1, Endpoint: ip_types.NewAddress(other.address.AsSlice()), SwIfIndex: tunnel,
+		AllowedIps: []ip_types.Prefix{prefix(other.block), prefix(netip.PrefixFrom(other.address, 32))},
+	}})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return reply.PeerIndex
+}
+
+// route leads a prefix to an interface, by way of an address behind it.
+func (n *node) route(destination netip.Prefix, link uint32, kind fib_types.FibPathType) {
+	n.t.Helper()
+	via := fib_types.FibPath{SwIfIndex: link, Weight: 1, Type: kind}
+	if link != all {
+		via.Nh.Address = ip_types.AddressUnionIP4(destination.Addr().As4())
+	}
+	if _, err := ip.NewServiceClient(n.conn).IPRouteAddDel(n.t.Context(), &ip.IPRouteAddDel{
+		IsAdd: true, Route: ip.IPRoute{Prefix: prefix(destination), Paths: []fib_types.FibPath{via}},
+	}); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func (n *node) guard() uint32 {
+	n.t.Helper()
+	client := aclapi.NewServiceClient(n.conn)
+	anywhere := prefix(netip.MustParsePrefix("0.0.0.0/0"))
+	pods := prefix(netip.MustParsePrefix("10.244.0.0/16"))
+	reply, err := client.ACLAddReplace(n.t.Context(), &aclapi.ACLAddReplace{ACLIndex: all, Tag: "guard", R: []acl_types.ACLRule{
+		{SrcPrefix: anywhere, DstPrefix: anywhere, Proto: 4, SrcportOrIcmptypeLast: 65535, DstportOrIcmpcodeLast: 65535},
+		{SrcPrefix: pods, DstPrefix: pods, SrcportOrIcmptypeLast: 65535, DstportOrIcmpcodeLast: 65535},
+		{IsPermit: acl_types.ACL_ACTION_API_PERMIT, SrcPrefix: anywhere, DstPrefix: anywhere, SrcportOrIcmptypeLast: 65535, DstportOrIcmpcodeLast: 65535},
+	}})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	if _, err := client.ACLInterfaceSetACLList(n.t.Context(), &aclapi.ACLInterfaceSetACLList{SwIfIndex: 1, Acls: []uint32{reply.ACLIndex}}); err != nil {
+		n.t.Fatal(err)
+	}
+	return reply.ACLIndex
+}
+
+func (n *node) send(to netip.Addr) fakevpp.Verdict {
+	n.t.Helper()
+	verdict, err := n.Send(fakevpp.Packet{Source: n.block.Addr().Next(), Destination: to})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return verdict
+}
+
+func prefix(p netip.Prefix) ip_types.Prefix {
+	return ip_types.NewPrefix(net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), 32)})
+}
+
+func eventually(t *testing.T, what string, met func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if met() {
+			return
+		}
+	}
+	t.Fatal("never: " + what)
+}
+
+func TestVersionAndUnknownRequests(t *testing.T) {
+	n := newNode(t, 1)
+	n.start()
+	version, err := vpe.NewServiceClient(n.conn).ShowVersion(t.Context(), &vpe.ShowVersion{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(version.Version, "26.06") {
+		t.Errorf("version %q, want one of 26.06", version.Version)
+	}
+	_, err = interfaces.NewServiceClient(n.conn).CreateLoopback(t.Context(), &interfaces.CreateLoopback{})
+	if !errors.Is(err, api.UNIMPLEMENTED) {
+		t.Errorf("a request that the fake does not know: %v, want UNIMPLEMENTED", err)
+	}
+	if diff := cmp.Diff([]string{"create_loopback x1"}, n.Unhandled()); diff != "" {
+		t.Error(diff)
+	}
+	out, err := vlib.NewServiceClient(n.conn).CliInband(t.Context(), &vlib.CliInband{Cmd: "make coffee"})
+	if err == nil || out != nil && out.Retval == 0 {
+		t.Errorf("unknown command: %+v, %v, want an error", out, err)
+	}
+}
+
+func TestStartUpScriptRunsLate(t *testing.T) {
+	n := newNode(t, 1)
+	n.start()
+	n.tunnels(0)
+	started := time.Now()
+	got := n.tunnels(1)[0]
+	if waited := time.Since(started); waited < execDelay/2 {
+		t.Errorf("the tunnel was there after %s, want about %s", waited, execDelay)
+	}
+	if base64.StdEncoding.EncodeToString(got.PublicKey) != n.public {
+		t.Error("the tunnel's public key is not that of the script's private key")
+	}
+	if strings.Trim(string(got.PrivateKey), "\x00") != "" {
+		t.Error("a dump that does not ask for the private key has it")
+	}
+	details := link(t, n, "wg0")
+	if details.Flags != 0 {
+		t.Errorf("wg0 has flags %v at first, want none: it starts down", details.Flags)
+	}
+	if err := n.ExecError(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestInstances(t *testing.T) {
+	n := newNode(t, 1)
+	n.start()
+	n.tunnels(1)
+	client := wireguard.NewServiceClient(n.conn)
+	same := wireguard.WireguardInterface{UserInstance: 0, PrivateKey: n.private, Port: port, SrcIP: ip_types.NewAddress(n.address.AsSlice())}
+	if _, err := client.WireguardInterfaceCreate(t.Context(), &wireguard.WireguardInterfaceCreate{Interface: same}); !errors.Is(err, api.INVALID_REGISTRATION) {
+		t.Errorf("an instance that is taken: %v, want INVALID_REGISTRATION", err)
+	}
+	same.UserInstance = all
+	reply, err := client.WireguardInterfaceCreate(t.Context(), &wireguard.WireguardInterfaceCreate{Interface: same, GenerateKey: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second := link(t, n, "wg1"); second.SwIfIndex != reply.SwIfIndex {
+		t.Errorf("wg1 has index %d, want %d", second.SwIfIndex, reply.SwIfIndex)
+	}
+	n.tunnels(2)
+}
+
+// link finds an interface by name.
+func link(t *testing.T, n *node, name string) *interfaces.SwInterfaceDetails {
+	t.Helper()
+	stream, err := interfaces.NewServiceClient(n.conn).SwInterfaceDump(t.Context(), &interfaces.SwInterfaceDump{SwIfIndex: interface_types.InterfaceIndex(all)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		details, err := stream.Recv()
+		if err != nil {
+			t.Fatalf("no interface %s: %v", name, err)
+		}
+		if details.InterfaceName == name {
+			return details
+		}
+	}
+}
+
+func TestPeersShakeHands(t *testing.T) {
+	a, b := newNode(t, 1), newNode(t, 2)
+	wire := fakevpp.Link(a.VPP, b.VPP)
+	a.start()
+	b.start()
+	tunnelA, tunnelB := a.tunnels(1)[0].SwIfIndex, b.tunnels(1)[0].SwIfIndex
+	a.finish(tunnelA)
+	b.finish(tunnelB)
+	to := b.block.Addr().Next()
+	a.route(b.block, uint32(tunnelA), fib_types.FIB_API_PATH_TYPE_NORMAL)
+	if got := a.send(to); got.Outcome != fakevpp.Dropped {
+		t.Errorf("without a peer: %+v, want Dropped", got)
+	}
+	indexAtA := a.addPeer(tunnelA, b)
+	events := a.watch(t)
+	time.Sleep(4 * 50 * time.Millisecond)
+	if got := a.send(to); got.Outcome != fakevpp.Dropped || !strings.Contains(got.By, "no session") {
+		t.Errorf("while only one side knows the other: %+v, want Dropped for want of a session", got)
+	}
+	b.addPeer(tunnelB, a)
+	eventually(t, "an event that the peer is established", func() bool {
+		select {
+		case event := <-events:
+			return event.PeerIndex == indexAtA && event.Flags == wireguard.WIREGUARD_PEER_ESTABLISHED
+		default:
+			return false
+		}
+	})
+	if diff := cmp.Diff(fakevpp.Verdict{Outcome: fakevpp.Encrypted, Peer: b.public, Link: "host-uplink0", Protocol: 17}, a.send(to)); diff != "" {
+		t.Error(diff)
+	}
+	wire.Cut(b.address, true)
+	time.Sleep(4 * 50 * time.Millisecond)
+	if got := a.send(to); got.Outcome != fakevpp.Encrypted {
+		t.Errorf("just after the other side was lost: %+v, want Encrypted: the keys are good for 3 minutes", got)
+	}
+	if a.Sent(fakevpp.Encrypted) != 2 || a.Sent(fakevpp.Dropped) != 2 || a.Sent(fakevpp.Plain) != 0 {
+		t.Errorf("counted %d encrypted, %d dropped, %d plain; want 2, 2, 0", a.Sent(fakevpp.Encrypted), a.Sent(fakevpp.Dropped), a.Sent(fakevpp.Plain))
+	}
+	if unhandled := a.Unhandled(); len(unhandled) > 0 {
+		t.Error(unhandled)
+	}
+}
+
+// watch subscribes to the events of the peers there are.
+func (n *node) watch(t *testing.T) <-chan *wireguard.WireguardPeerEvent {
+	t.Helper()
+	watcher, err := n.conn.WatchEvent(t.Context(), &wireguard.WireguardPeerEvent{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(watcher.Close)
+	if _, err := wireguard.NewServiceClient(n.conn).WantWireguardPeerEvents(t.Context(), &wireguard.WantWireguardPeerEvents{
+		SwIfIndex: interface_types.InterfaceIndex(all), PeerIndex: all, EnableDisable: 1, PID: uint32(os.Getpid()),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	events := make(chan *wireguard.WireguardPeerEvent, 10)
+	go func() {
+		for event := range watcher.Events() {
+			if typed, is := event.(*wireguard.WireguardPeerEvent); is {
+				events <- typed
+			}
+		}
+	}()
+	return events
+}
+
+func TestEventsOnlyForPeersThatThereWere(t *testing.T) {
+	a, b := newNode(t, 1), newNode(t, 2)
+	fakevpp.Link(a.VPP, b.VPP)
+	a.start()
+	b.start()
+	tunnelA, tunnelB := a.tunnels(1)[0].SwIfIndex, b.tunnels(1)[0].SwIfIndex
+	a.finish(tunnelA)
+	b.finish(tunnelB)
+	events := a.watch(t)
+	a.addPeer(tunnelA, b)
+	b.addPeer(tunnelB, a)
+	a.route(b.block, uint32(tunnelA), fib_types.FIB_API_PATH_TYPE_NORMAL)
+	eventually(t, "a session", func() bool { return a.send(b.block.Addr().Next()).Outcome == fakevpp.Encrypted })
+	if len(events) > 0 {
+		t.Errorf("an event of a peer that came after the subscription: %+v", <-events)
+	}
+}
+
+func TestFallbackLeaksUnlessGuarded(t *testing.T) {
+	a, b := newNode(t, 1), newNode(t, 2)
+	fakevpp.Link(a.VPP, b.VPP)
+	a.start()
+	b.start()
+	to := b.block.Addr().Next()
+	reply, err := ipip.NewServiceClient(a.conn).IpipAddTunnel(t.Context(), &ipip.IpipAddTunnel{Tunnel: ipip.IpipTunnel{
+		Instance: all, Src: ip_types.NewAddress(a.address.AsSlice()), Dst: ip_types.NewAddress(b.address.AsSlice()),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.finish(reply.SwIfIndex)
+	a.route(b.block, uint32(reply.SwIfIndex), fib_types.FIB_API_PATH_TYPE_NORMAL)
+	if got := a.send(to); got.Outcome != fakevpp.Plain || got.Protocol != 4 {
+		t.Errorf("IPIP without a guard: %+v, want Plain with protocol 4", got)
+	}
+	a.guard()
+	if got := a.send(to); got.Outcome != fakevpp.Dropped || got.By != "ACL guard" {
+		t.Errorf("IPIP with a guard: %+v, want Dropped by it", got)
+	}
+	tables, err := a.CLI("show acl-plugin tables")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(tables, "acl 0 rule 0 action 0") || !strings.Contains(tables, "hitcount 1") {
+		t.Errorf("the guard's first rule counts no hit:\n%s", tables)
+	}
+	// A block that nobody routes goes to the default gateway, unless there is a blackhole.
+	elsewhere := netip.MustParseAddr("10.244.9.9")
+	if err := a.RemoveGuards("host-uplink0"); err != nil {
+		t.Fatal(err)
+	}
+	if got := a.send(elsewhere); got.Outcome != fakevpp.Plain {
+		t.Errorf("to the default gateway: %+v, want Plain", got)
+	}
+	a.route(netip.MustParsePrefix("10.244.0.0/16"), all, fib_types.FIB_API_PATH_TYPE_DROP)
+	if got := a.send(elsewhere); got.Outcome != fakevpp.Dropped {
+		t.Errorf("into the blackhole: %+v, want Dropped", got)
+	}
+	if got := a.send(to); got.Outcome != fakevpp.Plain {
+		t.Errorf("below the blackhole: %+v, want the block's own route", got)
+	}
+}
+
+func TestRestartForgets(t *testing.T) {
+	a, b := newNode(t, 1), newNode(t, 2)
+	fakevpp.Link(a.VPP, b.VPP)
+	a.start()
+	b.start()
+	tunnel := a.tunnels(1)[0].SwIfIndex
+	a.finish(tunnel)
+	a.addPeer(tunnel, b)
+	if err := a.Restart(context.WithoutCancel(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	a.connect()
+	a.tunnels(0)
+	if again := a.tunnels(1)[0]; base64.StdEncoding.EncodeToString(again.PublicKey) != a.public {
+		t.Error("the tunnel came back with another key")
+	}
+	out, err := a.CLI("show wireguard peer")
+	if err != nil || out != "" {
+		t.Errorf("peers after the restart: %q, %v; want none", out, err)
+	}
+}
+
+func TestSessionEnds(t *testing.T) {
+	a, b := newNode(t, 1), newNode(t, 2)
+	wire := fakevpp.Link(a.VPP, b.VPP)
+	a.start()
+	b.start()
+	tunnelA, tunnelB := a.tunnels(1)[0].SwIfIndex, b.tunnels(1)[0].SwIfIndex
+	a.finish(tunnelA)
+	b.finish(tunnelB)
+	a.addPeer(tunnelA, b)
+	b.addPeer(tunnelB, a)
+	a.route(b.block, uint32(tunnelA), fib_types.FIB_API_PATH_TYPE_NORMAL)
+	to := b.block.Addr().Next()
+	eventually(t, "a session", func() bool { return a.send(to).Outcome == fakevpp.Encrypted })
+	wire.Cut(b.address, true)
+	a.ExpireSessions()
+	if got := a.send(to); got.Outcome != fakevpp.Dropped {
+		t.Errorf("with keys that are too old: %+v, want Dropped", got)
+	}
+	wire.Cut(b.address, false)
+	eventually(t, "a session again", func() bool { return a.send(to).Outcome == fakevpp.Encrypted })
+	if err := a.SetAdmin("wg0", false); err != nil {
+		t.Fatal(err)
+	}
+	if got := a.send(to); got.Outcome != fakevpp.Dropped || got.By != "wg0 is down" {
+		t.Errorf("while wg0 is down: %+v, want Dropped", got)
+	}
+}
+
+func TestRefusalsAndOtherVersions(t *testing.T) {
+	n := newNode(t, 1)
+	n.AnnounceCRC("wireguard_peer_add", "00000000")
+	n.start()
+	n.Refuse("sw_interface_set_flags", api.INVALID_VALUE)
+	if _, err := interfaces.NewServiceClient(n.conn).SwInterfaceSetFlags(t.Context(), &interfaces.SwInterfaceSetFlags{SwIfIndex: 1}); !errors.Is(err, api.INVALID_VALUE) {
+		t.Errorf("a refused request: %v, want INVALID_VALUE", err)
+	}
+	n.Refuse("sw_interface_set_flags", 0)
+	if _, err := interfaces.NewServiceClient(n.conn).SwInterfaceSetFlags(t.Context(), &interfaces.SwInterfaceSetFlags{SwIfIndex: 1, Flags: 1}); err != nil {
+		t.Error(err)
+	}
+	channel, err := n.conn.NewAPIChannel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer channel.Close()
+	err = channel.CheckCompatiblity(wireguard.AllMessages()...)
+	incompatible, is := errors.AsType[*api.CompatibilityError](err)
+	if !is {
+		t.Fatalf("compatibility with another version: %v", err)
+	}
+	if diff := cmp.Diff([]string{"wireguard_peer_add_9b8aad61"}, incompatible.IncompatibleMessages); diff != "" {
+		t.Error(diff)
+	}
+}
