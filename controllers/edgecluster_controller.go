@@ -7,10 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/util/workqueue"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util"
 	"sigs.k8s.io/cluster-api/util/annotations"
@@ -128,13 +130,32 @@ func (r *EdgeClusterReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 		WithOptions(options).
 		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(
 			util.ClusterToInfrastructureMapFunc(ctx, kind, r.Client, &infrav1.EdgeCluster{})), clusterPredicates()).
-		Watches(&bmov1.BareMetalHost{}, handler.EnqueueRequestsFromMapFunc(r.clustersOfHost), inventoryPredicates()).
+		Watches(&bmov1.BareMetalHost{}, gathered(r.clustersOfHost, inventoryDelay), inventoryPredicates()).
 		Watches(&infrav1.EdgeMachineTemplate{}, handler.EnqueueRequestsFromMapFunc(r.clustersOfTemplate)).
 		Complete(ctx, r)
 	if err != nil {
 		return fmt.Errorf("setting up the EdgeCluster controller: %w", err)
 	}
 	return nil
+}
+
+// inventoryDelay is how long a site waits for more changes of hosts before it counts them again. While a large inventory is being
+// claimed, every claim would otherwise have every site count every host.
+const inventoryDelay = 2 * time.Second
+
+// gathered is like handler.EnqueueRequestsFromMapFunc, but lets a delay pass in which further events cost nothing.
+func gathered(requests handler.MapFunc, delay time.Duration) handler.EventHandler {
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	add := func(ctx context.Context, obj client.Object, q queue) {
+		for _, request := range requests(ctx, obj) {
+			q.AddAfter(request, delay)
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) { add(ctx, e.Object, q) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) { add(ctx, e.ObjectNew, q) },
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { add(ctx, e.Object, q) },
+	}
 }
 
 // clusterPredicates let through what an EdgeCluster reads of its Cluster.
