@@ -28,6 +28,7 @@ type options struct {
 	rxMode         string
 	hugepages      string
 	vppSocket      string
+	vppStatsSocket string
 	keyFile        string
 	hostRoot       string
 	runDir         string
@@ -46,6 +47,7 @@ func (o *options) addFlags(fs *pflag.FlagSet, environment func(string) string) {
 	fs.StringVar(&o.rxMode, "rx-mode", encryption.RxInterrupt, "Mode in which VPP's interfaces must receive: interrupt, adaptive, polling or any.")
 	fs.StringVar(&o.hugepages, "hugepages", "forbidden", "forbidden: a node whose VPP uses or reserves hugepages is not ready. Or allowed.")
 	fs.StringVar(&o.vppSocket, "vpp-socket", "/var/run/vpp/vpp-api.sock", "VPP's API socket.")
+	fs.StringVar(&o.vppStatsSocket, "vpp-stats-socket", "/var/run/vpp/stats.sock", "VPP's socket for counters; empty for none.")
 	fs.StringVar(&o.keyFile, "key-file", "", fmt.Sprintf("The host's file with the private key. Default: %s with VPP, %s with the kernel.", encryption.VPPExecFile, encryption.KernelKeyFile))
 	fs.StringVar(&o.hostRoot, "host-root", "/", "Directory that holds the host's /sys.")
 	addRunDir(fs, &o.runDir)
@@ -57,8 +59,8 @@ func addRunDir(fs *pflag.FlagSet, dir *string) {
 	fs.StringVar(dir, "run-dir", "/run/edgemetal", "Directory, emptied when the host starts, of the status socket and of what the agent remembers.")
 }
 
-// prefixes parses the options and checks them against each other.
-func (o *options) prefixes() ([]netip.Prefix, error) {
+// prefixes checks the options against each other, and parses the address ranges of pods and services.
+func (o *options) prefixes() (pods, services []netip.Prefix, err error) {
 	var problems []error
 	choices := []struct {
 		flag, value string
@@ -86,9 +88,9 @@ func (o *options) prefixes() ([]netip.Prefix, error) {
 			problems = append(problems, fmt.Errorf("--metrics-bind-address=%s: must be address:port", o.metricsAddress))
 		}
 	}
-	pods, err := parsePrefixes("pod-cidrs", o.podCIDRs)
+	pods, err = parsePrefixes("pod-cidrs", o.podCIDRs)
 	problems = append(problems, err)
-	services, err := parsePrefixes("service-cidrs", o.serviceCIDRs)
+	services, err = parsePrefixes("service-cidrs", o.serviceCIDRs)
 	problems = append(problems, err)
 	if len(o.podCIDRs) == 0 {
 		problems = append(problems, errors.New("--pod-cidrs is not set: without it the guard cannot tell pods' packets"))
@@ -100,7 +102,7 @@ func (o *options) prefixes() ([]netip.Prefix, error) {
 			}
 		}
 	}
-	return pods, errors.Join(problems...)
+	return pods, services, errors.Join(problems...)
 }
 
 func parsePrefixes(flag string, values []string) ([]netip.Prefix, error) {

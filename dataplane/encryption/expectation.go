@@ -46,6 +46,8 @@ type Expectation struct {
 	PublishedKey string
 	// PodCIDRs are the address ranges of the cluster's pods.
 	PodCIDRs []netip.Prefix
+	// ServiceCIDRs are the address ranges of the cluster's services. A packet from a pod to a service never leaves a node as such.
+	ServiceCIDRs []netip.Prefix
 	// Peers are all other Nodes of the cluster.
 	Peers []ExpectedPeer
 	// Proved is true while the node is reported to be encrypted. See ExpectedPeer.New.

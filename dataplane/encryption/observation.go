@@ -135,10 +135,12 @@ const (
 	RuleIPIP = "ipip"
 	// RuleVXLAN drops VXLAN: UDP port 4789.
 	RuleVXLAN = "vxlan"
-	// RulePods drops packets between pods without any tunnel.
+	// RulePods drops packets from pods to pods or services without any tunnel.
 	RulePods = "pods"
 	// RuleNoRoute drops packets to pods that no route leads to.
 	RuleNoRoute = "no-route"
+	// RuleAny is all rules together, where the dataplane does not count them one by one.
+	RuleAny = "any"
 )
 
 // Hugepages of the host and of VPP.

@@ -1,0 +1,172 @@
+// Copyright 2026 The EdgeMetal Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
+)
+
+const (
+	// heartbeatInterval after which an unchanged condition is written again, so that everybody sees that the agent lives.
+	heartbeatInterval = 2 * time.Minute
+	// maxMessage of a condition or an event in bytes: events take 1,024.
+	maxMessage = 1024
+	// component names the agent in events.
+	component = "edge-agent"
+)
+
+// reporter writes the verdict to the agent's own Node.
+type reporter struct {
+	client rest.Interface
+	node   string
+	mode   encryption.Mode
+	now    func() time.Time
+	// written is the condition that was last written; the watch brings it back a moment later.
+	written *corev1.NodeCondition
+}
+
+// report makes the Node's condition and taint those of the verdict. A node that loses encryption is tainted before it is told; one that
+// gains it is told first.
+func (r *reporter) report(ctx context.Context, node *corev1.Node, verdict encryption.Verdict) error {
+	before := r.latest(node)
+	wanted := wantedCondition(before, verdict, r.now())
+	write := needsWrite(before, wanted)
+	steps := []func() error{
+		func() error { return r.setTaint(ctx, node, r.mode == encryption.ModeRequired && !verdict.Encrypted) },
+		func() error {
+			if !write {
+				return nil
+			}
+			return r.writeCondition(ctx, wanted)
+		},
+	}
+	if verdict.Encrypted {
+		slices.Reverse(steps)
+	}
+	var failed []error
+	for _, step := range steps {
+		// One does not wait for the other: a taint must not stay away because a condition cannot be written.
+		failed = append(failed, step())
+	}
+	if write && (before == nil || before.Status != wanted.Status) {
+		failed = append(failed, r.event(ctx, node, wanted))
+	}
+	return errors.Join(failed...)
+}
+
+// latest is the condition that the Node has, or was given a moment ago.
+func (r *reporter) latest(node *corev1.Node) *corev1.NodeCondition {
+	seen := condition(node, encryption.NodeCondition)
+	if r.written != nil && (seen == nil || seen.LastHeartbeatTime.Before(&r.written.LastHeartbeatTime)) {
+		return r.written
+	}
+	return seen
+}
+
+func wantedCondition(before *corev1.NodeCondition, verdict encryption.Verdict, now time.Time) corev1.NodeCondition {
+	// What is written has whole seconds.
+	at := metav1.NewTime(now.Truncate(time.Second))
+	wanted := corev1.NodeCondition{
+		Type: encryption.NodeCondition, Status: corev1.ConditionFalse, Reason: verdict.Reason, Message: truncate(verdict.Message),
+		LastHeartbeatTime: at, LastTransitionTime: at,
+	}
+	if verdict.Encrypted {
+		wanted.Status = corev1.ConditionTrue
+	}
+	if before != nil && before.Status == wanted.Status {
+		wanted.LastTransitionTime = before.LastTransitionTime
+	}
+	return wanted
+}
+
+func needsWrite(before *corev1.NodeCondition, wanted corev1.NodeCondition) bool {
+	return before == nil || before.Status != wanted.Status || before.Reason != wanted.Reason || before.Message != wanted.Message ||
+		wanted.LastHeartbeatTime.Sub(before.LastHeartbeatTime.Time) >= heartbeatInterval
+}
+
+func truncate(message string) string {
+	if len(message) <= maxMessage {
+		return message
+	}
+	return message[:maxMessage-3] + "..."
+}
+
+func (r *reporter) writeCondition(ctx context.Context, wanted corev1.NodeCondition) error {
+	patch, err := json.Marshal(map[string]any{"status": map[string]any{"conditions": []corev1.NodeCondition{wanted}}})
+	if err != nil {
+		return err
+	}
+	err = r.client.Patch(types.StrategicMergePatchType).Resource("nodes").Name(r.node).SubResource("status").Body(patch).Do(ctx).Error()
+	if err != nil {
+		return fmt.Errorf("writing condition %s of Node %s: %w", encryption.NodeCondition, r.node, err)
+	}
+	r.written = &wanted
+	return nil
+}
+
+// setTaint adds or removes the taint. Others' taints are in the same list, so that the write names the version it is based on.
+func (r *reporter) setTaint(ctx context.Context, seen *corev1.Node, want bool) error {
+	if hasTaint(seen) == want {
+		return nil
+	}
+	node := &corev1.Node{}
+	if err := r.client.Get().Resource("nodes").Name(r.node).Do(ctx).Into(node); err != nil {
+		return fmt.Errorf("reading Node %s: %w", r.node, err)
+	}
+	if hasTaint(node) == want {
+		return nil
+	}
+	taints := slices.DeleteFunc(slices.Clone(node.Spec.Taints), func(t corev1.Taint) bool { return t.Key == encryption.NotReadyTaint })
+	if want {
+		taints = append(taints, corev1.Taint{Key: encryption.NotReadyTaint, Effect: corev1.TaintEffectNoSchedule})
+	}
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"resourceVersion": node.ResourceVersion},
+		"spec":     map[string]any{"taints": taints},
+	})
+	if err != nil {
+		return err
+	}
+	if err := r.client.Patch(types.MergePatchType).Resource("nodes").Name(r.node).Body(patch).Do(ctx).Error(); err != nil {
+		return fmt.Errorf("setting taint %s of Node %s: %w", encryption.NotReadyTaint, r.node, err)
+	}
+	return nil
+}
+
+func hasTaint(node *corev1.Node) bool {
+	return slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == encryption.NotReadyTaint })
+}
+
+// event tells that the node has gained or lost encryption.
+func (r *reporter) event(ctx context.Context, node *corev1.Node, c corev1.NodeCondition) error {
+	kind := corev1.EventTypeWarning
+	if c.Status == corev1.ConditionTrue {
+		kind = corev1.EventTypeNormal
+	}
+	event := &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{GenerateName: r.node + ".", Namespace: metav1.NamespaceDefault},
+		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: r.node, UID: node.UID},
+		Reason:         c.Reason, Message: c.Message, Type: kind, Count: 1,
+		Source:              corev1.EventSource{Component: component, Host: r.node},
+		ReportingController: component, ReportingInstance: r.node,
+		FirstTimestamp: c.LastTransitionTime, LastTimestamp: c.LastTransitionTime,
+	}
+	err := r.client.Post().Resource("events").Namespace(event.Namespace).Body(event).Do(ctx).Error()
+	if err != nil {
+		return fmt.Errorf("recording an event: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,99 @@
+// Copyright 2026 The EdgeMetal Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package vpp
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"go.fd.io/govpp/binapi/fib_types"
+	"go.fd.io/govpp/binapi/ip"
+
+	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
+)
+
+// routes are those of table 0, from which Calico-VPP routes to other nodes: its pods' tables lead there.
+func (s *session) routes(ctx context.Context) ([]ip.IPRoute, error) {
+	details, err := collect(ip.NewServiceClient(s.conn).IPRouteDump(ctx, &ip.IPRouteDump{}))
+	if err != nil {
+		return nil, fmt.Errorf("listing routes: %w", err)
+	}
+	routes := make([]ip.IPRoute, 0, len(details))
+	for _, d := range details {
+		routes = append(routes, d.Route)
+	}
+	return routes, nil
+}
+
+// encrypting are the interfaces that encrypt.
+func encrypting(o encryption.Observation) map[uint32]bool {
+	indexes := map[uint32]bool{}
+	for _, tunnel := range o.Tunnels {
+		indexes[tunnel.Index] = true
+	}
+	for _, association := range o.Associations {
+		indexes[association.Index] = true
+	}
+	return indexes
+}
+
+// blockRoutes are the routes to other nodes' pods: those inside the pod CIDRs which do not end on this node.
+func blockRoutes(routes []ip.IPRoute, all links, encrypting map[uint32]bool, pods []netip.Prefix) []encryption.Route {
+	var blocks []encryption.Route
+	for _, route := range routes {
+		block := toPrefix(route.Prefix)
+		if !slices.ContainsFunc(pods, func(p netip.Prefix) bool { return p.Overlaps(block) && p.Bits() <= block.Bits() }) {
+			continue
+		}
+		if isDrop(route) && slices.Contains(pods, block) {
+			continue // The guard's own.
+		}
+		for _, path := range route.Paths {
+			if to, remote := pathTo(path, all, encrypting); remote {
+				to.Block = block
+				blocks = append(blocks, to)
+			}
+		}
+	}
+	return blocks
+}
+
+// pathTo tells where a path leads to, and whether that is off the node.
+func pathTo(path fib_types.FibPath, all links, encrypting map[uint32]bool) (encryption.Route, bool) {
+	if path.Type != fib_types.FIB_API_PATH_TYPE_NORMAL {
+		return encryption.Route{Encrypted: true}, path.Type == fib_types.FIB_API_PATH_TYPE_DROP
+	}
+	switch {
+	case path.SwIfIndex == every:
+		// Through another node's address, that is, out of the uplink.
+		return encryption.Route{Interface: "next hop " + nextHop(path)}, true
+	case encrypting[path.SwIfIndex]:
+		return encryption.Route{Interface: all.name(path.SwIfIndex), Encrypted: true}, true
+	case tunnelKind(all.name(path.SwIfIndex)) != "":
+		return encryption.Route{Interface: all.name(path.SwIfIndex)}, true
+	default:
+		// Without a next hop the interface is a pod's.
+		via := nextHop(path)
+		return encryption.Route{Interface: all.name(path.SwIfIndex)}, via != "0.0.0.0" && via != "::" && !isPod(all.name(path.SwIfIndex))
+	}
+}
+
+// isPod tells by VPP's naming whether an interface ends in a pod: a TUN, a memif, or Calico's loopback of the pod.
+func isPod(name string) bool {
+	for _, prefix := range []string{"tun", "tap", "memif", "loop"} {
+		if len(name) > len(prefix) && name[:len(prefix)] == prefix {
+			return true
+		}
+	}
+	return false
+}
+
+func nextHop(path fib_types.FibPath) string {
+	if path.Proto == fib_types.FIB_API_PATH_NH_PROTO_IP6 {
+		return netip.AddrFrom16(path.Nh.Address.GetIP6()).String()
+	}
+	return netip.AddrFrom4(path.Nh.Address.GetIP4()).String()
+}
