@@ -10,7 +10,9 @@ import (
 	"time"
 
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/util/workqueue"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
@@ -31,11 +33,14 @@ import (
 
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=edgeclusters,verbs=get;list;watch
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=edgeclusters/status,verbs=get;patch;update
+// +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=edgeclusters/finalizers,verbs=update
 
 // EdgeClusterReconciler validates a site and tells Cluster API when machines may be created.
 type EdgeClusterReconciler struct {
-	// Client reads from the cache.
+	// Client reads from the cache, except Secrets.
 	Client client.Client
+	// SecretCache reads the existence of Secrets from the cache; their data is dropped there.
+	SecretCache client.Reader
 	// WatchFilterValue limits the controller to objects whose label cluster.x-k8s.io/watch-filter has this value.
 	WatchFilterValue string
 }
@@ -50,6 +55,10 @@ type clusterScope struct {
 	selectors []infrav1.HostSelector
 	// machines are the names of the cluster's EdgeMachines.
 	machines map[string]bool
+	// members are the cluster's EdgeMachines, shared with the cache: not to be changed.
+	members []infrav1.EdgeMachine
+	// keyProblem is what is wrong with the cluster's pre-shared key; nil when nothing is.
+	keyProblem *metav1.Condition
 }
 
 // Reconcile validates one EdgeCluster.
@@ -80,6 +89,9 @@ func (r *EdgeClusterReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 		if err := r.readInventory(ctx, s); err != nil {
 			return ctrl.Result{}, err
 		}
+		if err := r.ensurePSK(ctx, s); err != nil {
+			return ctrl.Result{}, err
+		}
 	}
 	updateClusterStatus(ctx, s, hardwareReader(ctx, r.Client))
 	return ctrl.Result{}, nil
@@ -104,6 +116,7 @@ func (r *EdgeClusterReconciler) readInventory(ctx context.Context, s *clusterSco
 	for _, template := range templates.Items {
 		s.selectors = append(s.selectors, template.Spec.Template.Spec.HostSelector)
 	}
+	s.members = machines.Items
 	s.machines = make(map[string]bool, len(machines.Items))
 	for _, machine := range machines.Items {
 		s.machines[machine.Name] = true
@@ -111,11 +124,12 @@ func (r *EdgeClusterReconciler) readInventory(ctx context.Context, s *clusterSco
 	return nil
 }
 
+// patchStatus writes the status, with an optimistic lock: a patch replaces the list of conditions, in which others have theirs.
 func (r *EdgeClusterReconciler) patchStatus(ctx context.Context, before, after *infrav1.EdgeCluster) error {
 	if equality.Semantic.DeepEqual(before.Status, after.Status) {
 		return nil
 	}
-	if err := r.Client.Status().Patch(ctx, after.DeepCopy(), client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+	if err := r.Client.Status().Patch(ctx, after.DeepCopy(), client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("writing the status of EdgeCluster %s: %w", after.Name, err)
 	}
 	return nil
@@ -131,6 +145,8 @@ func (r *EdgeClusterReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(
 			util.ClusterToInfrastructureMapFunc(ctx, kind, r.Client, &infrav1.EdgeCluster{})), clusterPredicates()).
 		Watches(&bmov1.BareMetalHost{}, gathered(r.clustersOfHost, inventoryDelay), inventoryPredicates()).
+		Watches(&infrav1.EdgeMachine{}, handler.EnqueueRequestsFromMapFunc(r.clusterOfMachine), encryptionPredicates()).
+		Owns(&corev1.Secret{}, deletionsOnly()).
 		Watches(&infrav1.EdgeMachineTemplate{}, handler.EnqueueRequestsFromMapFunc(r.clustersOfTemplate)).
 		Complete(ctx, r)
 	if err != nil {

@@ -29,6 +29,9 @@ func updateClusterStatus(ctx context.Context, s *clusterScope, hardwareOf hosts.
 		judgeEndpoint(s),
 		judgeHosts(ctx, s, hardwareOf),
 	}
+	if encryptionProtocol(c) != "" {
+		judgements = append(judgements, judgeClusterEncryption(s))
+	}
 	for _, judgement := range judgements {
 		judgement.ObservedGeneration = c.Generation
 		conditions.Set(c, judgement)
@@ -42,11 +45,7 @@ func updateClusterStatus(ctx context.Context, s *clusterScope, hardwareOf hosts.
 		c.Status.FailureDomains = append(c.Status.FailureDomains, clusterv1.FailureDomain{Name: domain.Name, ControlPlane: &controlPlane})
 	}
 	slices.SortFunc(c.Status.FailureDomains, func(a, b clusterv1.FailureDomain) int { return cmp.Compare(a.Name, b.Name) })
-	// HostsAvailable is left out: a running cluster that asks for one more machine than there are hosts, as a rolling update
-	// does, has not become unavailable.
-	conditions.Set(c, summarize(c, []string{
-		infrav1.NetworksValidCondition, infrav1.ControlPlaneEndpointReadyCondition,
-	}, !c.DeletionTimestamp.IsZero()))
+	conditions.Set(c, summarize(c, siteConditions(c), !c.DeletionTimestamp.IsZero()))
 }
 
 func verdict(condition string, ok bool, reason, format string, args ...any) metav1.Condition {

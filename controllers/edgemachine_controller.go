@@ -56,6 +56,7 @@ type EdgeMachineReconciler struct {
 	controller capicontroller.Controller
 	hosts      hosts.Writer
 	written    cache.Cache[writtenVersion]
+	published  cache.Cache[publishedNode]
 }
 
 // ownerGrace is how long nothing is said about the owner that a new EdgeMachine still lacks: Cluster API sets it within
@@ -97,7 +98,9 @@ func (r *EdgeMachineReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 		if !edgeMachine.DeletionTimestamp.IsZero() {
 			err = client.IgnoreNotFound(err)
 		}
-		result, reterr = afterConflict(ctx, errors.Join(reterr, err))
+		if result, reterr = afterConflict(ctx, errors.Join(reterr, err)); result.IsZero() {
+			result.RequeueAfter = s.requeueAfter
+		}
 	}()
 	return ctrl.Result{}, r.reconcile(ctx, s)
 }
@@ -125,13 +128,15 @@ func (r *EdgeMachineReconciler) reconcileNormal(ctx context.Context, s *machineS
 		r.readHardware,
 		r.planNetwork,
 		r.waitForRelease,
+		r.provideKey,
 		r.composeHostConfig,
 		r.provisionHost,
 		r.linkNode,
+		r.judgeEncryption,
 	}
 	if s.isProvisioned() {
 		// What was decided before the disk was written is not decided again.
-		steps = []step{r.waitForCluster, r.findProvisionedHost, r.keepHostConfig, r.observeProvisionedHost, r.linkNode}
+		steps = []step{r.waitForCluster, r.findProvisionedHost, r.keepKey, r.keepHostConfig, r.observeProvisionedHost, r.linkNode, r.judgeEncryption}
 	}
 	for _, next := range steps {
 		if goOn, err := next(ctx, s); err != nil || !bool(goOn) {

@@ -21,13 +21,13 @@ import (
 	"github.com/edgemetal/cluster-api-provider-edgemetal/internal/hosts"
 )
 
-// reconcileDelete gives everything back: the host, then its addresses and Secret, and only then the finalizer.
+// reconcileDelete gives everything back: the trust in the key, the host, then its addresses and Secrets, and only then the finalizer.
 func (r *EdgeMachineReconciler) reconcileDelete(ctx context.Context, s *machineScope) error {
 	if !controllerutil.ContainsFinalizer(s.edgeMachine, infrav1.MachineFinalizer) {
 		// The finalizer is set together with the choice of a host: without it nothing was ever claimed.
 		return nil
 	}
-	for _, next := range []step{r.freeHost, r.releaseAddresses, r.deleteHostConfig} {
+	for _, next := range []step{r.withdrawKey, r.freeHost, r.releaseAddresses, r.deleteSecrets} {
 		if goOn, err := next(ctx, s); err != nil || !bool(goOn) {
 			return err
 		}
@@ -125,23 +125,31 @@ func (r *EdgeMachineReconciler) releaseAddresses(ctx context.Context, s *machine
 	return true, nil
 }
 
-// deleteHostConfig deletes the Secret, which it reads from the API server: a cache that is behind must not leave it there.
-func (r *EdgeMachineReconciler) deleteHostConfig(ctx context.Context, s *machineScope) (proceed, error) {
-	secret := &corev1.Secret{}
-	key := client.ObjectKey{Namespace: s.edgeMachine.Namespace, Name: hostConfigName(s.edgeMachine)}
-	err := r.APIReader.Get(ctx, key, secret)
-	switch {
-	case apierrors.IsNotFound(err):
-		return true, nil
-	case err != nil:
-		return false, fmt.Errorf("reading Secret %s: %w", key.Name, err)
-	case !metav1.IsControlledBy(secret, s.edgeMachine):
-		return true, nil
-	}
-	if err := r.Client.Delete(ctx, secret, client.Preconditions{UID: &secret.UID}); client.IgnoreNotFound(err) != nil {
-		return false, fmt.Errorf("deleting Secret %s: %w", secret.Name, err)
+// deleteSecrets deletes the Secrets of the machine, which it reads from the API server: a cache that is behind must not leave them there.
+func (r *EdgeMachineReconciler) deleteSecrets(ctx context.Context, s *machineScope) (proceed, error) {
+	for _, name := range []string{hostConfigName(s.edgeMachine), keySecretName(s.edgeMachine)} {
+		if err := r.deleteSecret(ctx, s, name); err != nil {
+			return false, err
+		}
 	}
 	return true, nil
+}
+
+func (r *EdgeMachineReconciler) deleteSecret(ctx context.Context, s *machineScope, name string) error {
+	secret := &corev1.Secret{}
+	err := r.APIReader.Get(ctx, client.ObjectKey{Namespace: s.edgeMachine.Namespace, Name: name}, secret)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading Secret %s: %w", name, err)
+	case !metav1.IsControlledBy(secret, s.edgeMachine):
+		return nil
+	}
+	if err := r.Client.Delete(ctx, secret, client.Preconditions{UID: &secret.UID}); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting Secret %s: %w", name, err)
+	}
+	return nil
 }
 
 // parkHost prepares the host of a paused cluster for a move to another management cluster.

@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,7 +70,15 @@ func (r *EdgeMachineReconciler) storeHostConfig(ctx context.Context, s *machineS
 	} else if err != nil {
 		return false, fmt.Errorf("reading bootstrap data Secret %s: %w", *name, err)
 	}
-	documents, err := bootstrap.Render(renderInput(s, payload))
+	input := renderInput(s, payload)
+	if s.usesWireGuard() {
+		key, goOn, err := r.privateKey(ctx, s)
+		if err != nil || !bool(goOn) {
+			return false, err
+		}
+		input.Dataplane.WireGuard = &bootstrap.WireGuard{PrivateKey: key, Port: s.edgeCluster.Spec.Dataplane.Encryption.Port}
+	}
+	documents, err := bootstrap.Render(input)
 	switch {
 	case errors.Is(err, bootstrap.ErrFormatUnsupported):
 		return s.wait(infrav1.BootstrapDataReadyCondition, infrav1.BootstrapFormatUnsupportedReason, "Secret %s: %v", *name, err), nil
@@ -119,6 +128,13 @@ func renderInput(s *machineScope, payload *corev1.Secret) bootstrap.Input {
 		FailureDomain: s.host.Labels[infrav1.FailureDomainLabel],
 		Plan:          *s.plan,
 	}
+	if hasDataplane(s.edgeCluster) {
+		input.Dataplane = &bootstrap.Dataplane{
+			Type:     cmp.Or(s.edgeCluster.Spec.Dataplane.Type, infrav1.DataplaneCalicoVPP),
+			Network:  dataplaneNetwork(s.edgeCluster),
+			HoldPods: s.requiresEncryption(),
+		}
+	}
 	if isControlPlane(s.machine) {
 		input.ControlPlane = &bootstrap.ControlPlane{
 			Endpoint: s.edgeCluster.Spec.ControlPlaneEndpoint,
@@ -160,6 +176,10 @@ func (r *EdgeMachineReconciler) keepHostConfig(ctx context.Context, s *machineSc
 	existing, err := r.readHostConfig(ctx, s)
 	if err != nil {
 		return false, err
+	}
+	if s.hasJudged(infrav1.BootstrapDataReadyCondition) {
+		// The key is lost: a host that was installed with other documents would be another host.
+		return true, nil
 	}
 	if existing == nil && s.plan != nil && s.machine.Spec.Bootstrap.DataSecretName != nil {
 		if _, err := r.storeHostConfig(ctx, s); err != nil {

@@ -28,6 +28,9 @@ func (r *EdgeMachineReconciler) planNetwork(ctx context.Context, s *machineScope
 	if _, err := hostnet.ResolveLinks(s.edgeMachine.Spec.Links, s.hardware, s.host.Spec.BootMACAddress); err != nil {
 		return s.waitForNetwork(err)
 	}
+	if err := r.checkUplink(ctx, s); err != nil {
+		return s.waitForNetwork(err)
+	}
 	addresses, err := r.addresses(ctx, s)
 	if err != nil {
 		return s.waitForNetwork(err)

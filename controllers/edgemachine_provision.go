@@ -5,18 +5,9 @@ package controllers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"sigs.k8s.io/cluster-api/controllers/clustercache"
-	"sigs.k8s.io/cluster-api/util"
-	"sigs.k8s.io/cluster-api/util/conditions"
-	"sigs.k8s.io/cluster-api/util/index"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/internal/hosts"
@@ -98,77 +89,4 @@ func wantedImage(image infrav1.Image) bmov1.Image {
 		wanted.DiskFormat = &image.Format
 	}
 	return wanted
-}
-
-// linkNode finds the Node of the machine in the workload cluster.
-func (r *EdgeMachineReconciler) linkNode(ctx context.Context, s *machineScope) (proceed, error) {
-	remote, err := r.remoteClient(ctx, s)
-	if errors.Is(err, clustercache.ErrClusterNotConnected) {
-		if s.wasLinked() {
-			if r.ClusterCache.GetHealthCheckingState(ctx, util.ObjectKey(s.cluster)).LastProbeTime.IsZero() {
-				// This manager has just started and not tried yet: what was linked stays so until a connection fails.
-				return true, nil
-			}
-			return s.wait(infrav1.NodeLinkedCondition, infrav1.WorkloadClusterUnreachableReason, "The API server of the workload cluster does not answer"), nil
-		}
-		return s.wait(infrav1.NodeLinkedCondition, infrav1.WaitingForNodeReason, "Waiting for the API server of the workload cluster to answer"), nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("connecting to the workload cluster: %w", err)
-	}
-	nodes := &corev1.NodeList{}
-	if err := remote.List(ctx, nodes, client.MatchingFields{index.NodeProviderIDField: s.edgeMachine.Spec.ProviderID}); err != nil {
-		return false, fmt.Errorf("listing Nodes of the workload cluster: %w", err)
-	}
-	if len(nodes.Items) == 0 {
-		return r.adoptNode(ctx, s, remote)
-	}
-	s.node = &nodes.Items[0]
-	return s.reached(infrav1.NodeLinkedCondition, infrav1.NodeLinkedReason, "Node %s", s.node.Name), nil
-}
-
-// adoptNode sets the provider ID on a Node that registered under the host's name without one: its kubelet was started by
-// something that does not read the arguments we leave for it, such as k3s or RKE2.
-func (r *EdgeMachineReconciler) adoptNode(ctx context.Context, s *machineScope, remote client.Client) (proceed, error) {
-	node := &corev1.Node{}
-	err := remote.Get(ctx, client.ObjectKey{Name: s.edgeMachine.Annotations[infrav1.HostAnnotation]}, node)
-	switch {
-	case apierrors.IsNotFound(err):
-		return s.wait(infrav1.NodeLinkedCondition, infrav1.WaitingForNodeReason,
-			"Waiting for a Node with provider ID %s; if it does not come, look at the console of BareMetalHost %s", s.edgeMachine.Spec.ProviderID, s.edgeMachine.Annotations[infrav1.HostAnnotation]), nil
-	case err != nil:
-		return false, fmt.Errorf("reading the Node of the workload cluster: %w", err)
-	case node.Spec.ProviderID != "":
-		return s.wait(infrav1.NodeLinkedCondition, infrav1.NodeProviderIDConflictReason,
-			"Node %s has provider ID %s instead of %s; it belongs to an earlier machine or to a kubelet argument: delete the Node or remove the argument", node.Name, node.Spec.ProviderID, s.edgeMachine.Spec.ProviderID), nil
-	}
-	before := node.DeepCopy()
-	node.Spec.ProviderID = s.edgeMachine.Spec.ProviderID
-	if err := remote.Patch(ctx, node, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
-		return false, fmt.Errorf("setting the provider ID of Node %s: %w", node.Name, err)
-	}
-	s.node = node
-	return s.reached(infrav1.NodeLinkedCondition, infrav1.NodeLinkedReason, "Node %s", node.Name), nil
-}
-
-// remoteClient connects to the workload cluster and sees to it that its Nodes are watched.
-func (r *EdgeMachineReconciler) remoteClient(ctx context.Context, s *machineScope) (client.Client, error) {
-	cluster := util.ObjectKey(s.cluster)
-	remote, err := r.ClusterCache.GetClient(ctx, cluster)
-	if err != nil {
-		return nil, err
-	}
-	return remote, r.ClusterCache.Watch(ctx, cluster, clustercache.NewWatcher(clustercache.WatcherOptions{
-		Name:         "edgemachine-nodes",
-		Watcher:      r.controller,
-		Kind:         &corev1.Node{},
-		EventHandler: handler.EnqueueRequestsFromMapFunc(r.machinesOfNode(s.cluster.Namespace)),
-		Predicates:   nodePredicates(),
-	}))
-}
-
-// wasLinked tells whether the Node has been seen before.
-func (s *machineScope) wasLinked() bool {
-	reason := conditions.GetReason(s.edgeMachine, infrav1.NodeLinkedCondition)
-	return reason == infrav1.NodeLinkedReason || reason == infrav1.WorkloadClusterUnreachableReason
 }

@@ -6,6 +6,7 @@ package controllers
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
@@ -33,6 +34,11 @@ type machineScope struct {
 	// node is the Node with our provider ID, nil until it exists.
 	node *corev1.Node
 
+	// disputed is true when the Node is not as it was published, and is left so for now.
+	disputed bool
+	// requeueAfter is when to look again although nothing has happened; 0 for never.
+	requeueAfter time.Duration
+
 	// paused is true when nothing but the Paused condition may change.
 	paused bool
 	// judged are the conditions that this reconciliation has set.
@@ -52,6 +58,18 @@ func (s *machineScope) wait(condition, reason, format string, args ...any) proce
 func (s *machineScope) reached(condition, reason, format string, args ...any) proceed {
 	s.judge(condition, metav1.ConditionTrue, reason, fmt.Sprintf(format, args...))
 	return true
+}
+
+// judgeUnknown records that nothing is known of a condition any more.
+func (s *machineScope) judgeUnknown(condition, reason, message string) {
+	s.judge(condition, metav1.ConditionUnknown, reason, message)
+}
+
+// lookAgainIn asks for another reconciliation after a delay at most.
+func (s *machineScope) lookAgainIn(delay time.Duration) {
+	if s.requeueAfter == 0 || delay < s.requeueAfter {
+		s.requeueAfter = delay
+	}
 }
 
 func (s *machineScope) judge(condition string, status metav1.ConditionStatus, reason, message string) {

@@ -22,8 +22,8 @@ import (
 )
 
 // machineConditions in the order in which they become true.
-func machineConditions() []string {
-	return []string{
+func machineConditions(s *machineScope) []string {
+	ordered := []string{
 		infrav1.HostClaimedCondition,
 		infrav1.NetworkDataValidCondition,
 		infrav1.ReleasedCondition,
@@ -31,6 +31,15 @@ func machineConditions() []string {
 		infrav1.HostProvisionedCondition,
 		infrav1.NodeLinkedCondition,
 	}
+	if s.isEncrypted() {
+		ordered = append(ordered, infrav1.EncryptionReadyCondition)
+	}
+	return ordered
+}
+
+// readyConditions are those that a machine needs to be ready.
+func readyConditions(s *machineScope) []string {
+	return slices.DeleteFunc(machineConditions(s), func(c string) bool { return c == infrav1.EncryptionReadyCondition && !s.requiresEncryption() })
 }
 
 // updateMachineStatus computes the status of an EdgeMachine from what the reconciliation has found. It is pure.
@@ -51,13 +60,13 @@ func updateMachineStatus(s *machineScope) {
 	}
 	markUnreached(s)
 	stampJudged(s)
-	conditions.Set(m, summarize(m, machineConditions(), !m.DeletionTimestamp.IsZero()))
+	conditions.Set(m, summarize(m, readyConditions(s), !m.DeletionTimestamp.IsZero()))
 }
 
 // markUnreached sets the conditions that no step got to, unless they were true before.
 func markUnreached(s *machineScope) {
 	awaited := ""
-	for _, condition := range machineConditions() {
+	for _, condition := range machineConditions(s) {
 		switch {
 		case awaited == "" && !conditions.IsTrue(s.edgeMachine, condition):
 			awaited = condition
@@ -91,7 +100,10 @@ func summarize(obj conditionsObject, types []string, deleting bool) metav1.Condi
 	ready := metav1.Condition{Type: infrav1.ReadyCondition, Status: metav1.ConditionTrue, Reason: clusterv1.ReadyReason, ObservedGeneration: obj.GetGeneration()}
 	for _, conditionType := range types {
 		condition := conditions.Get(obj, conditionType)
-		if condition == nil || condition.Status == metav1.ConditionTrue {
+		if condition == nil {
+			condition = &metav1.Condition{Status: metav1.ConditionUnknown, Reason: infrav1.WaitingForEarlierStepReason, Message: "Not looked at yet"}
+		}
+		if condition.Status == metav1.ConditionTrue {
 			continue
 		}
 		ready.Status, ready.Reason = metav1.ConditionFalse, condition.Reason

@@ -41,6 +41,7 @@ func (r *EdgeMachineReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 	}
 	r.hosts = hosts.Writer{Client: r.Client}
 	r.written = cache.New[writtenVersion](ctx, writtenTTL)
+	r.published = cache.New[publishedNode](ctx, publishedTTL)
 	r.controller, err = capicontroller.NewControllerManagedBy(mgr, log).
 		For(&infrav1.EdgeMachine{}).
 		WithOptions(options).
@@ -55,6 +56,7 @@ func (r *EdgeMachineReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 		Owns(&ipamv1.IPAddressClaim{}).
 		Owns(&corev1.Secret{}, deletionsOnly()).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.machinesOfBootstrapData), creationsOnly()).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(machineOfKey), predicate.Or(creationsOnly(), deletionsOnly())).
 		WatchesRawSource(r.ClusterCache.GetClusterSource("edgemachine", clusterToMachines)).
 		Build(ctx, r)
 	if err != nil {

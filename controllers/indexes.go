@@ -10,6 +10,7 @@ import (
 
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	ipamv1 "sigs.k8s.io/cluster-api/api/ipam/v1beta2"
@@ -17,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
 )
 
 // Fields by which the cache finds objects.
@@ -27,6 +29,8 @@ const (
 	waitingIndex = "edgemachine.waiting"
 	// addressIndex finds EdgeMachines by <cluster>/<IP address>.
 	addressIndex = "edgemachine.address"
+	// clusterIndex finds EdgeMachines by the name of their Cluster.
+	clusterIndex = "edgemachine.cluster"
 	// hostAddressIndex finds claimed BareMetalHosts by the IP addresses in their annotation.
 	hostAddressIndex = "baremetalhost.address"
 	// claimOwnerIndex finds IPAddressClaims by the name of the EdgeMachine that controls them.
@@ -53,6 +57,7 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		{&infrav1.EdgeMachine{}, hostIndex, indexHost},
 		{&infrav1.EdgeMachine{}, waitingIndex, indexWaiting},
 		{&infrav1.EdgeMachine{}, addressIndex, indexAddresses},
+		{&infrav1.EdgeMachine{}, clusterIndex, indexCluster},
 		{&bmov1.BareMetalHost{}, hostAddressIndex, indexHostAddresses},
 		{&ipamv1.IPAddressClaim{}, claimOwnerIndex, indexClaimOwner},
 		{&clusterv1.Machine{}, bootstrapIndex, indexBootstrap},
@@ -72,6 +77,13 @@ func indexHost(obj client.Object) []string {
 	return nil
 }
 
+func indexCluster(obj client.Object) []string {
+	if cluster := obj.GetLabels()[clusterv1.ClusterNameLabel]; cluster != "" {
+		return []string{cluster}
+	}
+	return nil
+}
+
 func indexWaiting(obj client.Object) []string {
 	machine, ok := obj.(*infrav1.EdgeMachine)
 	switch {
@@ -84,7 +96,7 @@ func indexWaiting(obj client.Object) []string {
 		// It waits for its Machine or Cluster. When it gets to choose and finds no host, writing that down wakes it once more,
 		// so that a host which came free in between is not missed.
 		return nil
-	case conditions.GetReason(machine, infrav1.NetworkDataValidCondition) == infrav1.AddressTakenReason:
+	case slices.Contains([]string{infrav1.AddressTakenReason, infrav1.UplinkInvalidReason}, conditions.GetReason(machine, infrav1.NetworkDataValidCondition)):
 		return []string{waitingForAddress}
 	default:
 		return nil
@@ -130,7 +142,13 @@ func indexTemplateCluster(obj client.Object) []string {
 	return nil
 }
 
-// isNodeChange tells whether an update of a Node can matter to an EdgeMachine. Heartbeats do not.
+// isNodeChange tells whether an update of a Node can matter to an EdgeMachine. Heartbeats do not, unless one had been missed.
 func isNodeChange(before, after *corev1.Node) bool {
-	return before.Spec.ProviderID != after.Spec.ProviderID || !slices.Equal(before.Status.Addresses, after.Status.Addresses)
+	was, is := nodeEncryption(before), nodeEncryption(after)
+	missed := is.LastHeartbeatTime.Sub(was.LastHeartbeatTime.Time) >= reportTimeout
+	was.LastHeartbeatTime, is.LastHeartbeatTime = metav1.Time{}, metav1.Time{}
+	return missed || !equality.Semantic.DeepEqual(was, is) ||
+		before.Spec.ProviderID != after.Spec.ProviderID || !slices.Equal(before.Status.Addresses, after.Status.Addresses) ||
+		before.Annotations[encryption.PublicKeyAnnotation] != after.Annotations[encryption.PublicKeyAnnotation] ||
+		before.Labels[encryption.FailureDomainLabel] != after.Labels[encryption.FailureDomainLabel]
 }

@@ -182,7 +182,7 @@ func TestConditionsBehindAWait(t *testing.T) {
 
 func TestConditionsStayTrueBehindALateFailure(t *testing.T) {
 	s := &machineScope{edgeMachine: &infrav1.EdgeMachine{Spec: infrav1.EdgeMachineSpec{ProviderID: "edgemetal://n/h/m"}}}
-	for _, condition := range machineConditions() {
+	for _, condition := range machineConditions(s) {
 		s.reached(condition, "Done", "")
 	}
 	s.judged = nil

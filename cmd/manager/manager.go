@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
@@ -21,7 +20,6 @@ import (
 	"sigs.k8s.io/cluster-api/controllers/clustercache"
 	"sigs.k8s.io/cluster-api/util/apiwarnings"
 	"sigs.k8s.io/cluster-api/util/flags"
-	"sigs.k8s.io/cluster-api/util/secret"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -94,8 +92,7 @@ func newManager(restConfig *rest.Config, o *options) (ctrl.Manager, error) {
 	return mgr, nil
 }
 
-// cacheOptions limit the cache to what the controllers read: the Secrets of clusters without their data (kubeconfigs
-// excepted, for the ClusterCache), and nothing of managed fields.
+// cacheOptions limit the cache to what the controllers read: the Secrets of clusters, trimmed, and nothing of managed fields.
 func cacheOptions(o *options) (cache.Options, error) {
 	ofCluster, err := labels.NewRequirement(clusterv1.ClusterNameLabel, selection.Exists, nil)
 	if err != nil {
@@ -105,7 +102,7 @@ func cacheOptions(o *options) (cache.Options, error) {
 		SyncPeriod:       &o.syncPeriod,
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}:      {Label: labels.NewSelector().Add(*ofCluster), Transform: dropSecretData},
+			&corev1.Secret{}:      {Label: labels.NewSelector().Add(*ofCluster), Transform: controllers.TrimSecret},
 			&clusterv1.Machine{}:  {Transform: dropMachineStatus},
 			&bmov1.HardwareData{}: {Transform: dropHardwareDetails},
 		},
@@ -114,16 +111,6 @@ func cacheOptions(o *options) (cache.Options, error) {
 		options.DefaultNamespaces = map[string]cache.Config{o.namespace: {}}
 	}
 	return options, nil
-}
-
-func dropSecretData(obj any) (any, error) {
-	if s, ok := obj.(*corev1.Secret); ok {
-		s.ManagedFields = nil
-		if !strings.HasSuffix(s.Name, "-"+string(secret.Kubeconfig)) {
-			s.Data = nil
-		}
-	}
-	return obj, nil
 }
 
 // dropMachineStatus keeps of a Machine what it asks for; how far it is comes from our own objects.
@@ -147,15 +134,6 @@ func dropHardwareDetails(obj any) (any, error) {
 	return obj, nil
 }
 
-// dropNodeDetails keeps of a Node what the controllers read.
-func dropNodeDetails(obj any) (any, error) {
-	if node, ok := obj.(*corev1.Node); ok {
-		node.ManagedFields = nil
-		node.Status = corev1.NodeStatus{Addresses: node.Status.Addresses}
-	}
-	return obj, nil
-}
-
 func setupControllers(ctx context.Context, mgr ctrl.Manager, o *options) error {
 	if err := controllers.AddIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
@@ -170,7 +148,7 @@ func setupControllers(ctx context.Context, mgr ctrl.Manager, o *options) error {
 		WatchFilterValue: o.watchFilter,
 		Cache: clustercache.CacheOptions{
 			DefaultTransform: cache.TransformStripManagedFields(),
-			ByObject:         map[client.Object]cache.ByObject{&corev1.Node{}: {Transform: dropNodeDetails}},
+			ByObject:         map[client.Object]cache.ByObject{&corev1.Node{}: {Transform: controllers.TrimNode}},
 			Indexes:          []clustercache.CacheOptionsIndex{clustercache.NodeProviderIDIndex},
 		},
 		Client: clustercache.ClientOptions{QPS: o.clusterCacheQPS, Burst: o.clusterCacheBurst, UserAgent: mgr.GetConfig().UserAgent},
@@ -189,7 +167,7 @@ func setupControllers(ctx context.Context, mgr ctrl.Manager, o *options) error {
 	if err != nil {
 		return err
 	}
-	err = (&controllers.EdgeClusterReconciler{Client: mgr.GetClient(), WatchFilterValue: o.watchFilter}).
+	err = (&controllers.EdgeClusterReconciler{Client: mgr.GetClient(), SecretCache: secretCache, WatchFilterValue: o.watchFilter}).
 		SetupWithManager(ctx, mgr, concurrency(o.edgeClusterConcurrency))
 	if err != nil {
 		return err

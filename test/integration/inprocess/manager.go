@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -20,7 +19,6 @@ import (
 	"k8s.io/client-go/rest"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/controllers/clustercache"
-	"sigs.k8s.io/cluster-api/util/secret"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -122,7 +120,7 @@ func newManager(o Options) (ctrl.Manager, error) {
 			DefaultTransform:  cache.TransformStripManagedFields(),
 			DefaultNamespaces: map[string]cache.Config{o.Namespace: {}},
 			ByObject: map[client.Object]cache.ByObject{
-				&corev1.Secret{}: {Label: labels.NewSelector().Add(*ofCluster), Transform: dropSecretData},
+				&corev1.Secret{}: {Label: labels.NewSelector().Add(*ofCluster), Transform: controllers.TrimSecret},
 			},
 		},
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
@@ -131,24 +129,6 @@ func newManager(o Options) (ctrl.Manager, error) {
 		return nil, fmt.Errorf("creating the manager: %w", err)
 	}
 	return mgr, nil
-}
-
-func dropSecretData(obj any) (any, error) {
-	if s, ok := obj.(*corev1.Secret); ok {
-		s.ManagedFields = nil
-		if !strings.HasSuffix(s.Name, "-"+string(secret.Kubeconfig)) {
-			s.Data = nil
-		}
-	}
-	return obj, nil
-}
-
-func dropNodeDetails(obj any) (any, error) {
-	if node, ok := obj.(*corev1.Node); ok {
-		node.ManagedFields = nil
-		node.Status = corev1.NodeStatus{Addresses: node.Status.Addresses}
-	}
-	return obj, nil
 }
 
 func setupControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
@@ -165,7 +145,7 @@ func setupControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		WatchFilterValue: o.WatchFilter,
 		Cache: clustercache.CacheOptions{
 			DefaultTransform: cache.TransformStripManagedFields(),
-			ByObject:         map[client.Object]cache.ByObject{&corev1.Node{}: {Transform: dropNodeDetails}},
+			ByObject:         map[client.Object]cache.ByObject{&corev1.Node{}: {Transform: controllers.TrimNode}},
 			Indexes:          []clustercache.CacheOptionsIndex{clustercache.NodeProviderIDIndex},
 		},
 		Client: clustercache.ClientOptions{QPS: 20, Burst: 30, UserAgent: mgr.GetConfig().UserAgent},
@@ -181,7 +161,7 @@ func setupControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Recorder:         mgr.GetEventRecorder("edgemachine-controller"),
 		WatchFilterValue: o.WatchFilter,
 	}
-	clusters := &controllers.EdgeClusterReconciler{Client: mgr.GetClient(), WatchFilterValue: o.WatchFilter}
+	clusters := &controllers.EdgeClusterReconciler{Client: mgr.GetClient(), SecretCache: secretCache, WatchFilterValue: o.WatchFilter}
 	templates := &controllers.EdgeMachineTemplateReconciler{Client: mgr.GetClient(), WatchFilterValue: o.WatchFilter}
 	for _, c := range []interface {
 		SetupWithManager(context.Context, ctrl.Manager, controller.Options) error
