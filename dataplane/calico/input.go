@@ -21,6 +21,8 @@ type Input struct {
 	PodCIDRs, ServiceCIDRs []string
 	// Endpoint of the workload cluster's API server.
 	Endpoint infrav1.APIEndpoint
+	// Architectures of the hosts, as their inspection names them, as far as they are known.
+	Architectures []string
 	// AgentVersion is the version of this provider, which is the tag of the node agent's image, for example v0.1.0.
 	AgentVersion string
 }

@@ -11,7 +11,6 @@ import (
 )
 
 func TestPodMTUOfEveryTunnel(t *testing.T) {
-	t.Parallel()
 	const none = encryption.Protocol("")
 	// Bytes less than the network's MTU.
 	overheads := []struct {
@@ -39,7 +38,6 @@ func TestPodMTUOfEveryTunnel(t *testing.T) {
 		for _, network := range []int32{1500, 9000} {
 			for ipv6, overhead := range map[bool]int32{false: tc.ipv4, true: tc.ipv6} {
 				t.Run(fmt.Sprintf("%s-%s-ipv6=%t-%d", tc.protocol, tc.encapsulation, ipv6, network), func(t *testing.T) {
-					t.Parallel()
 					got := encryption.PodMTU(network, tc.protocol, encryption.PoolTunnel{Encapsulation: tc.encapsulation, IPv6: ipv6})
 					if want := network - overhead; got != want {
 						t.Errorf("got %d, want %d", got, want)
@@ -51,7 +49,6 @@ func TestPodMTUOfEveryTunnel(t *testing.T) {
 }
 
 func TestPodMTUOfSeveralPools(t *testing.T) {
-	t.Parallel()
 	tests := []struct {
 		name     string
 		protocol encryption.Protocol
@@ -67,7 +64,6 @@ func TestPodMTUOfSeveralPools(t *testing.T) {
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
 			if got := encryption.PodMTU(encryption.DefaultMTU, tc.protocol, tc.pools...); got != tc.want {
 				t.Errorf("got %d, want %d", got, tc.want)
 			}
