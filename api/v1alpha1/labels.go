@@ -38,4 +38,8 @@ const (
 
 	// HostPausedValue is the value of Metal3's paused annotation on hosts that we paused together with their Cluster.
 	HostPausedValue = "edgemetal.infrastructure.cluster.x-k8s.io"
+
+	// HostDetachedValue is the value of Metal3's detached annotation on hosts that we detached for a move. It says that a host
+	// that is deleted while detached goes at once, as is Metal3's default.
+	HostDetachedValue = `{"deleteAction":"delete"}`
 )

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
@@ -112,10 +113,23 @@ func (w Writer) Release(ctx context.Context, host *bmov1.BareMetalHost) error {
 	return err
 }
 
-// Park makes a claimed host ready to be moved to another management cluster: baremetal-operator leaves it alone, and its
-// status, which a move does not carry, is written down in the annotation from which baremetal-operator restores it.
+// Park makes a claimed host ready to be moved to another management cluster, in steps; IsParked tells when the last is done.
+//
+// First baremetal-operator detaches the host, if its state allows that, which takes it out of Ironic. clusterctl move deletes the
+// host from its old cluster, and before that it replaces all annotations, a pause too: for an instant baremetal-operator sees a host
+// that is not paused and is being deleted. One that is detached is let go; another one would be switched off and wiped. Then the
+// host is paused, and its status, which a move does not carry, is written down in the annotation from which baremetal-operator
+// restores it.
 func (w Writer) Park(ctx context.Context, host *bmov1.BareMetalHost, hardwareDataExists bool) error {
 	if _, paused := host.Annotations[bmov1.PausedAnnotation]; !paused {
+		if canDetach(host) {
+			_, err := w.patch(ctx, "detaching", host, func(h *bmov1.BareMetalHost) {
+				if _, detached := h.Annotations[bmov1.DetachedAnnotation]; !detached {
+					h.Annotations = with(h.Annotations, bmov1.DetachedAnnotation, infrav1.HostDetachedValue)
+				}
+			})
+			return err
+		}
 		// The pause must be in force before the status is read, or the copy could be outdated.
 		paused, err := w.patch(ctx, "pausing", host, func(h *bmov1.BareMetalHost) {
 			h.Annotations = with(h.Annotations, bmov1.PausedAnnotation, infrav1.HostPausedValue)
@@ -139,6 +153,15 @@ func (w Writer) Park(ctx context.Context, host *bmov1.BareMetalHost, hardwareDat
 	return err
 }
 
+// canDetach tells whether baremetal-operator would detach the host, and has not done so yet. It does in these states only.
+func canDetach(host *bmov1.BareMetalHost) bool {
+	detachable := []bmov1.ProvisioningState{
+		bmov1.StateProvisioned, bmov1.StateExternallyProvisioned, bmov1.StateReady, bmov1.StateAvailable,
+	}
+	return host.DeletionTimestamp.IsZero() && slices.Contains(detachable, host.Status.Provisioning.State) &&
+		host.Status.OperationalStatus != bmov1.OperationalStatusDetached
+}
+
 // IsParked tells whether Park has been done.
 func IsParked(host *bmov1.BareMetalHost) bool {
 	_, paused := host.Annotations[bmov1.PausedAnnotation]
@@ -147,14 +170,22 @@ func IsParked(host *bmov1.BareMetalHost) bool {
 	return paused && status && !blocked
 }
 
-// Unpark hands a parked host back to baremetal-operator. A pause that somebody else has set stays.
+// Unpark hands a parked host back to baremetal-operator. What somebody else has paused or detached stays so.
 func (w Writer) Unpark(ctx context.Context, host *bmov1.BareMetalHost) (*bmov1.BareMetalHost, error) {
-	if host.Annotations[bmov1.PausedAnnotation] != infrav1.HostPausedValue {
+	paused := host.Annotations[bmov1.PausedAnnotation] == infrav1.HostPausedValue
+	detached := host.Annotations[bmov1.DetachedAnnotation] == infrav1.HostDetachedValue
+	if !paused && !detached {
 		return host, nil
 	}
-	return w.patch(ctx, "unpausing", host, func(h *bmov1.BareMetalHost) {
-		h.Annotations = without(h.Annotations, bmov1.PausedAnnotation)
+	return w.patch(ctx, "unparking", host, func(h *bmov1.BareMetalHost) {
+		if detached {
+			h.Annotations = without(h.Annotations, bmov1.DetachedAnnotation)
+		}
 		h.Annotations = with(h.Annotations, clusterctlv1.BlockMoveAnnotation, "")
+		if !paused {
+			return
+		}
+		h.Annotations = without(h.Annotations, bmov1.PausedAnnotation)
 		// A status that is already there is newer than the copy.
 		if h.Status.Provisioning.State != bmov1.StateNone {
 			h.Annotations = without(h.Annotations, bmov1.StatusAnnotation)

@@ -115,10 +115,25 @@ func TestParkAndUnpark(t *testing.T) {
 		h.Status.Provisioning = bmov1.ProvisionStatus{State: bmov1.StateProvisioned, ID: "42"}
 	})
 	w := newWriter(t, &given)
-	if err := w.Park(t.Context(), read(t, w), true); err != nil {
+	park := func() *bmov1.BareMetalHost {
+		if err := w.Park(t.Context(), read(t, w), true); err != nil {
+			t.Fatal(err)
+		}
+		return read(t, w)
+	}
+	for range 2 {
+		detaching := park()
+		want := map[string]string{bmov1.DetachedAnnotation: infrav1.HostDetachedValue, clusterctlv1.BlockMoveAnnotation: ""}
+		if diff := cmp.Diff(want, detaching.Annotations); diff != "" || hosts.IsParked(detaching) {
+			t.Fatalf("annotations before baremetal-operator has detached the host (-want +got):\n%s", diff)
+		}
+	}
+	detached := read(t, w)
+	detached.Status.OperationalStatus = bmov1.OperationalStatusDetached
+	if err := w.Client.Status().Update(t.Context(), detached); err != nil {
 		t.Fatal(err)
 	}
-	parked := read(t, w)
+	parked := park()
 	if !hosts.IsParked(parked) {
 		t.Fatalf("not parked: %v", parked.Annotations)
 	}
@@ -126,8 +141,8 @@ func TestParkAndUnpark(t *testing.T) {
 	if err := json.Unmarshal([]byte(parked.Annotations[bmov1.StatusAnnotation]), &status); err != nil {
 		t.Fatal(err)
 	}
-	if status.Provisioning.ID != "42" || status.HardwareDetails != nil {
-		t.Errorf("the status written down is %+v, want the provisioning ID and no hardware (HardwareData holds it)", status)
+	if status.Provisioning.ID != "42" || status.HardwareDetails != nil || status.OperationalStatus != bmov1.OperationalStatusDetached {
+		t.Errorf("the status written down is %+v, want the provisioning ID, detached, and no hardware (HardwareData holds it)", status)
 	}
 
 	unparked, err := w.Unpark(t.Context(), parked)
@@ -136,6 +151,42 @@ func TestParkAndUnpark(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]string{clusterctlv1.BlockMoveAnnotation: ""}, unparked.Annotations); diff != "" {
 		t.Errorf("annotations after the pause (-want +got):\n%s", diff)
+	}
+}
+
+// A host in a state that baremetal-operator does not detach, or that somebody else has paused, is parked at once.
+func TestParkWithoutDetaching(t *testing.T) {
+	for name, change := range map[string]func(*bmov1.BareMetalHost){
+		"inspecting":             func(h *bmov1.BareMetalHost) { h.Status.Provisioning.State = bmov1.StateInspecting },
+		"paused by someone else": func(h *bmov1.BareMetalHost) { h.Annotations[bmov1.PausedAnnotation] = "by a person" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			given := available("h", change)
+			w := newWriter(t, &given)
+			if err := w.Park(t.Context(), read(t, w), true); err != nil {
+				t.Fatal(err)
+			}
+			parked := read(t, w)
+			if _, detached := parked.Annotations[bmov1.DetachedAnnotation]; detached || !hosts.IsParked(parked) {
+				t.Errorf("annotations %v", parked.Annotations)
+			}
+		})
+	}
+}
+
+// The Cluster is unpaused before the host is parked.
+func TestUnparkHalfWay(t *testing.T) {
+	given := available("h", func(*bmov1.BareMetalHost) {})
+	w := newWriter(t, &given)
+	if err := w.Park(t.Context(), read(t, w), true); err != nil {
+		t.Fatal(err)
+	}
+	unparked, err := w.Unpark(t.Context(), read(t, w))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{clusterctlv1.BlockMoveAnnotation: ""}, unparked.Annotations); diff != "" {
+		t.Errorf("annotations (-want +got):\n%s", diff)
 	}
 }
 

@@ -37,11 +37,13 @@ var _ = Describe("Pausing", func() {
 		Eventually(s.condition(ctx, "m", clusterv1.PausedCondition)).Should(beTrue())
 		Eventually(s.clusterCondition(ctx, clusterv1.PausedCondition)).Should(beTrue())
 		Eventually(func() map[string]string { return s.host(ctx, "a").Annotations }).Should(And(
-			HaveKeyWithValue(bmov1.PausedAnnotation, infrav1.HostPausedValue), HaveKey(bmov1.StatusAnnotation), Not(HaveKey(clusterctlv1.BlockMoveAnnotation)),
+			HaveKeyWithValue(bmov1.PausedAnnotation, infrav1.HostPausedValue), HaveKeyWithValue(bmov1.DetachedAnnotation, infrav1.HostDetachedValue),
+			HaveKey(bmov1.StatusAnnotation), Not(HaveKey(clusterctlv1.BlockMoveAnnotation)),
 		))
 		saved := bmov1.BareMetalHostStatus{}
 		Expect(json.Unmarshal([]byte(s.host(ctx, "a").Annotations[bmov1.StatusAnnotation]), &saved)).To(Succeed())
 		Expect(saved.Provisioning.State).To(Equal(bmov1.StateProvisioned))
+		Expect(saved.OperationalStatus).To(Equal(bmov1.OperationalStatusDetached), "a move deletes the host here, which must not touch the machine")
 		Expect(saved.Provisioning.Image.URL).To(Equal("https://images.example/node.qcow2"))
 		Expect(saved.HardwareDetails).To(BeNil(), "HardwareData moves by itself")
 		s.expectFree(ctx, "free", free)
@@ -49,7 +51,8 @@ var _ = Describe("Pausing", func() {
 		s.pause(ctx, false)
 		Eventually(s.condition(ctx, "m", clusterv1.PausedCondition)).ShouldNot(beTrue())
 		Eventually(func() map[string]string { return s.host(ctx, "a").Annotations }).Should(And(
-			Not(HaveKey(bmov1.PausedAnnotation)), Not(HaveKey(bmov1.StatusAnnotation)), HaveKey(clusterctlv1.BlockMoveAnnotation),
+			Not(HaveKey(bmov1.PausedAnnotation)), Not(HaveKey(bmov1.DetachedAnnotation)), Not(HaveKey(bmov1.StatusAnnotation)),
+			HaveKey(clusterctlv1.BlockMoveAnnotation),
 		))
 		s.expectProvisioned(ctx, "m")
 		Expect(s.operator.Boots(s.hostName("a"))).To(HaveLen(1))

@@ -149,7 +149,9 @@ func (o *Operator) handle(ctx context.Context, host *bmov1.BareMetalHost) error 
 		return o.client.Update(ctx, host)
 	}
 	before := host.DeepCopy()
-	if machine.fault != "" {
+	if _, detached := host.Annotations[bmov1.DetachedAnnotation]; detached && host.Status.Provisioning.State == bmov1.StateProvisioned {
+		host.Status.OperationalStatus = bmov1.OperationalStatusDetached
+	} else if machine.fault != "" {
 		fail(host, machine)
 	} else if err := o.proceed(ctx, host, machine); err != nil {
 		return err

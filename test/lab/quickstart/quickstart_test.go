@@ -6,6 +6,7 @@ package quickstart_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -109,7 +110,7 @@ func (j *journey) move(t *testing.T) {
 		t.Errorf("hosts before the move %v, after it %v", before, after)
 	}
 	if after := countBoots(t, j.here); after != boots {
-		t.Errorf("machines booted %d times before the move and %d times after it", boots, after)
+		t.Errorf("machines booted %d times before the move and %d times after it:\n%s", boots, after, powerHistory(t, j.here))
 	}
 }
 
@@ -214,6 +215,29 @@ func countBoots(t *testing.T, l *lab.Lab) int {
 		boots += strings.Count(string(data), "booting image")
 	}
 	return boots
+}
+
+// powerHistory is what the consoles tell of the machines' power.
+func powerHistory(t *testing.T, l *lab.Lab) string {
+	t.Helper()
+	consoles, err := filepath.Glob(l.ConsoleGlob())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var history strings.Builder
+	for _, console := range consoles {
+		data, err := os.ReadFile(console)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(&history, console)
+		for line := range strings.Lines(string(data)) {
+			if strings.Contains(line, "booting image") || strings.Contains(line, "power off") {
+				history.WriteString("  " + line)
+			}
+		}
+	}
+	return history.String()
 }
 
 func eventually(t *testing.T, what string, holds func() bool) {

@@ -80,6 +80,10 @@ type progress struct {
 	fault    string
 	// wrongMAC tells with which NICs the machine was switched on, if it was.
 	wrongMAC *bool
+	// deployed tells that the image was written in the current operation.
+	deployed bool
+	// attached is when the host came back after it was detached.
+	attached time.Time
 }
 
 // New makes a Reconciler. reader reads past the cache.
@@ -183,8 +187,11 @@ func (r *Reconciler) look(ctx context.Context, host *bmov1.BareMetalHost) (*View
 	now := time.Now()
 	view := &View{
 		Host: host, Now: now, Elapsed: now.Sub(current.began), Latencies: r.options.Latencies, Faults: set,
-		FailedProvisions: current.failures, PoweredOn: r.metal.PoweredOn(key),
+		FailedProvisions: current.failures, PoweredOn: r.metal.PoweredOn(key), Deployed: current.deployed,
 		Rewired: current.wrongMAC != nil && *current.wrongMAC != set.WrongMAC,
+	}
+	if !current.attached.IsZero() {
+		view.Attached = new(now.Sub(current.attached))
 	}
 	if err := r.readCredentials(ctx, view); err != nil {
 		return nil, Drive{}, err
@@ -250,6 +257,7 @@ func (r *Reconciler) track(key types.NamespacedName, host *bmov1.BareMetalHost) 
 	state, count, fault := host.Status.Provisioning.State, host.Status.ErrorCount, host.Annotations[faults.Annotation]
 	if known.began.IsZero() || known.state != state || known.errors != count || known.online != host.Spec.Online {
 		known.state, known.errors, known.online, known.began = state, count, host.Spec.Online, time.Now()
+		known.deployed = false
 	}
 	if known.fault != fault {
 		known.fault, known.failures = fault, 0
@@ -269,7 +277,13 @@ func (r *Reconciler) do(ctx context.Context, view *View, drive Drive, action Act
 	key := client.ObjectKeyFromObject(host)
 	switch action {
 	case Deploy:
-		return r.metal.Deploy(ctx, host, drive)
+		if err := r.metal.Deploy(ctx, host, drive); err != nil {
+			return err
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.progress[key].deployed = true
+		return nil
 	case Wipe:
 		return r.metal.Wipe(ctx, key)
 	case PowerOn:
@@ -292,6 +306,11 @@ func (r *Reconciler) do(ctx context.Context, view *View, drive Drive, action Act
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.progress[key].failures++
+		return nil
+	case Attach:
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.progress[key].attached = time.Now()
 		return nil
 	case Forget:
 		if host.Status.OperationalStatus == bmov1.OperationalStatusDetached {

@@ -169,7 +169,9 @@ func (v *View) provisioning() Outcome {
 	v.Host.Status.ErrorCount = 0
 	v.next(bmov1.StateProvisioned)
 	out := Outcome{}
-	out.do(PowerOff, Deploy, PowerOn)
+	if !v.Deployed {
+		out.do(PowerOff, Deploy, PowerOn)
+	}
 	out.tell("ProvisioningComplete", "Image provisioning completed for "+image.URL)
 	return out
 }

@@ -38,6 +38,10 @@ func (v *View) step() Outcome {
 	if out, decided := v.detached(); decided {
 		return out
 	}
+	if v.Attached != nil && *v.Attached < v.Latencies.Register {
+		// Ironic has to be told of the host anew before anything can be done to it.
+		return v.wait(v.Latencies.Register - *v.Attached)
+	}
 	if out, decided := v.registered(); decided {
 		return out
 	}
@@ -134,7 +138,7 @@ func (v *View) detached() (Outcome, bool) {
 		if status.ErrorType != "" {
 			status.OperationalStatus = bmov1.OperationalStatusError
 		}
-		return Outcome{After: soon}, true
+		return Outcome{Actions: []Action{Attach}, After: soon}, true
 	}
 	return Outcome{}, false
 }

@@ -43,6 +43,10 @@ type View struct {
 	// Rewired tells that the machine was switched on with other NICs than it has now: the fault wrong-mac came
 	// or went.
 	Rewired bool
+	// Attached is how long the host is back in the operator's hands after it was detached; nil when it never was.
+	Attached *time.Duration
+	// Deployed tells that the image of the current operation is on the disk already: writing that down failed.
+	Deployed bool
 	// Credentials is the BMC's Secret, or nil if it cannot be used; CredentialsProblem says why.
 	Credentials        *corev1.Secret
 	CredentialsProblem string
@@ -69,6 +73,8 @@ const (
 	PublishHardware Action = "publish hardware"
 	// CountFailure notes that an attempt to provision failed because of a fault.
 	CountFailure Action = "count failure"
+	// Attach notes that a detached host is back in the operator's hands.
+	Attach Action = "attach"
 	// Forget takes the machine out of the rack and releases the BMC's Secret.
 	Forget Action = "forget"
 )
