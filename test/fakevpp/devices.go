@@ -25,6 +25,9 @@ const (
 
 // configureUplink does what vpp-manager does to the host's interface that VPP takes over.
 func (s *state) configureUplink(uplink Uplink) {
+	s.tables[1] = newTable(1, "punt-table-ip4")
+	s.tables[2] = newTable(2, "calico-pods-ip4")
+	s.tables[2].replace(route{prefix: netip.PrefixFrom(netip.IPv4Unspecified(), 0), paths: []path{{}}})
 	l := s.addAFPacket(uplink.Name)
 	l.tag = uplinkTag + uplink.Name
 	l.mtu = 1500
