@@ -115,10 +115,11 @@ func agentArgs(in Input, d infrav1.Dataplane) []string {
 	if d.Encryption.Port != 0 {
 		args = append(args, "--port="+strconv.Itoa(int(d.Encryption.Port)))
 	}
-	if d.VPP != nil {
-		args = append(args, "--vpp-socket="+VPPAPISocket, "--rx-mode="+agentRxMode(*d.VPP), "--hugepages=forbidden")
+	if d.VPP == nil {
+		// What the host's own programs do with hugepages is theirs.
+		return append(args, "--rx-mode=any", "--hugepages=allowed")
 	}
-	return args
+	return append(args, "--vpp-socket="+VPPAPISocket, "--rx-mode="+agentRxMode(*d.VPP), "--hugepages=forbidden")
 }
 
 // agentRxMode is what all of VPP's interfaces have in common, if anything.

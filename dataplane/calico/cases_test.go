@@ -28,6 +28,7 @@ func input(change func(*infrav1.Dataplane)) calico.Input {
 		},
 		FailureDomains: []string{"rack-1", "rack-2"},
 		Uplink:         "uplink0",
+		Links:          []string{"uplink0", "bond0.100", "uplink0"},
 		PodCIDRs:       []string{"10.244.0.0/16"},
 		ServiceCIDRs:   []string{"10.96.0.0/12"},
 		Endpoint:       infrav1.APIEndpoint{Host: "192.0.2.10", Port: 6443},

@@ -5,7 +5,9 @@ package calico
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
+	"strings"
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
@@ -20,6 +22,8 @@ type felixSpec struct {
 	WireguardEnabled                   bool        `json:"wireguardEnabled"`
 	WireguardListeningPort             int32       `json:"wireguardListeningPort,omitempty"`
 	WireguardInterfaceName             string      `json:"wireguardInterfaceName,omitempty"`
+	MTUIfacePattern                    string      `json:"mtuIfacePattern,omitempty"`
+	BPFDataIfacePattern                string      `json:"bpfDataIfacePattern,omitempty"`
 	BPFKubeProxyIptablesCleanupEnabled *bool       `json:"bpfKubeProxyIptablesCleanupEnabled,omitempty"`
 	FailsafeInboundHostPorts           []protoPort `json:"failsafeInboundHostPorts"`
 	FailsafeOutboundHostPorts          []protoPort `json:"failsafeOutboundHostPorts"`
@@ -53,7 +57,12 @@ func felixConfiguration(in Input, d infrav1.Dataplane) any {
 	if protocol(d) == encryption.IPsec {
 		extra = append(extra, protoPort{udp, 500}, protoPort{udp, 4500})
 	}
+	if d.Type != infrav1.DataplaneCalicoVPP && len(in.Links) > 0 {
+		// Felix knows NICs by the names that udev gives them, and links have names of their own.
+		spec.MTUIfacePattern = linkPattern(in.Links)
+	}
 	if d.Type == infrav1.DataplaneCalicoEBPF {
+		spec.BPFDataIfacePattern = linkPattern(in.Links)
 		// Felix would remove kube-proxy's rules as fast as kube-proxy writes them.
 		spec.BPFKubeProxyIptablesCleanupEnabled = new(d.KubeProxy == infrav1.KubeProxyReplace)
 	}
@@ -63,6 +72,16 @@ func felixConfiguration(in Input, d infrav1.Dataplane) any {
 	spec.FailsafeInboundHostPorts = slices.Concat(failsafeInbound(), extra)
 	spec.FailsafeOutboundHostPorts = slices.Concat(failsafeOutbound(), extra)
 	return newObject(calicoAPI, "FelixConfiguration", "default", spec)
+}
+
+// linkPattern is a regular expression for these names and no others.
+func linkPattern(links []string) string {
+	quoted := make([]string, len(links))
+	for i, link := range links {
+		quoted[i] = regexp.QuoteMeta(link)
+	}
+	slices.Sort(quoted)
+	return "^(" + strings.Join(slices.Compact(quoted), "|") + ")$"
 }
 
 const apiServerPort = 6443

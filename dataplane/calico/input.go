@@ -17,6 +17,8 @@ type Input struct {
 	FailureDomains []string
 	// Uplink is the name of the link that carries Network, the same on every host. Needed with type CalicoVPP.
 	Uplink string
+	// Links are the names of all links, of any host, that carry a network. Needed with type CalicoEBPF.
+	Links []string
 	// PodCIDRs and ServiceCIDRs are the Cluster's spec.clusterNetwork.pods.cidrBlocks and services.cidrBlocks.
 	PodCIDRs, ServiceCIDRs []string
 	// Endpoint of the workload cluster's API server.

@@ -5,6 +5,7 @@ package calico
 
 import (
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -136,9 +137,11 @@ func pullSecrets(d infrav1.Dataplane, namespace string) []SecretCopy {
 }
 
 // loadBalancerPool is a range from which Calico's kube-controllers assign addresses to services of type LoadBalancer. It cannot be
-// among the Installation's pools: on a cluster of kubeadm the operator refuses those outside the pods' range.
-func loadBalancerPool(i int, cidr string) any {
-	return newObject(calicoAPI, "IPPool", fmt.Sprintf("edgemetal-load-balancer-%d", i), loadBalancerPoolSpec{
+// among the Installation's pools: on a cluster of kubeadm the operator refuses those outside the pods' range. The range of a pool never
+// changes, so it is in the name.
+func loadBalancerPool(cidr string) any {
+	name := "edgemetal-load-balancer-" + strings.NewReplacer(".", "-", ":", "-", "/", "-").Replace(cidr)
+	return newObject(calicoAPI, "IPPool", name, loadBalancerPoolSpec{
 		CIDR: cidr, AllowedUses: []string{"LoadBalancer"}, AssignmentMode: "Automatic", BlockSize: defaultBlockSize(cidr), IPIPMode: "Never", VXLANMode: "Never", NodeSelector: "all()",
 	})
 }

@@ -26,6 +26,9 @@ func Render(in Input) (Plan, error) {
 	if d.Type == infrav1.DataplaneCalicoVPP && in.Uplink == "" {
 		return Plan{}, errors.New("Uplink is not set")
 	}
+	if d.Type == infrav1.DataplaneCalicoEBPF && len(in.Links) == 0 {
+		return Plan{}, errors.New("Links is not set")
+	}
 	if in.AgentVersion == "" && in.Dataplane.AgentImage == "" {
 		return Plan{}, errors.New("AgentVersion is not set")
 	}
@@ -152,8 +155,8 @@ func loadBalancersStep(_ Input, d infrav1.Dataplane) (draft, error) {
 	if d.BGP == nil {
 		return step, nil
 	}
-	for i, cidr := range d.BGP.Advertise.LoadBalancerIPs {
-		step.typed = append(step.typed, loadBalancerPool(i, cidr))
+	for _, cidr := range d.BGP.Advertise.LoadBalancerIPs {
+		step.typed = append(step.typed, loadBalancerPool(cidr))
 	}
 	return step, nil
 }
