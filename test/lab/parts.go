@@ -180,6 +180,7 @@ func (l *Lab) hardware(o Options, m materials) (*iron.Iron, error) {
 			tools.Etcd:                  m.paths[tools.Etcd],
 			tools.KubeAPIServer:         m.paths[tools.KubeAPIServer],
 			tools.KubeControllerManager: m.paths[tools.KubeControllerManager],
+			tools.KubeScheduler:         m.paths[tools.KubeScheduler],
 		},
 		KubernetesVersion: KubernetesVersion,
 		DHCP:              l.Site.dhcp(),

@@ -31,6 +31,7 @@ import (
 
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/hardware"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/kubelet"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/machine"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/tools"
 )
@@ -42,18 +43,24 @@ const (
 	token     = "abcdef.0123456789abcdef"
 )
 
-// rack is a rack with the real programs.
+// newRack is a rack with the real programs.
 func newRack(t *testing.T, dir string) *machine.Rack {
+	t.Helper()
+	return newRackWith(t, dir, nil)
+}
+
+// newRackWith is a rack whose hosts have container images as well.
+func newRackWith(t *testing.T, dir string, images map[string]kubelet.Program) *machine.Rack {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("needs etcd and kube-apiserver, which take minutes to build")
 	}
-	programs, err := tools.Ensure(t.Context(), tools.Etcd, tools.KubeAPIServer, tools.KubeControllerManager)
+	programs, err := tools.Ensure(t.Context(), tools.Etcd, tools.KubeAPIServer, tools.KubeControllerManager, tools.KubeScheduler)
 	if err != nil {
 		t.Fatal(err)
 	}
 	rack := iron.NewRack(iron.Config{
-		StateDir: dir, Programs: programs, KubernetesVersion: version, Log: logr.Discard(),
+		StateDir: dir, Programs: programs, Images: images, KubernetesVersion: version, Log: logr.Discard(),
 		DHCP: &machine.DHCPRange{First: netip.MustParseAddr(subnet + "200"), Last: netip.MustParseAddr(subnet + "210"), Bits: 24},
 	})
 	t.Cleanup(rack.Close)

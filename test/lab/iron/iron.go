@@ -30,6 +30,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/bmo"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/kubelet"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/machine"
 )
 
@@ -40,9 +41,12 @@ type Config struct {
 	REST *rest.Config
 	// StateDir keeps the machines: <StateDir>/<namespace>/<host> with root/, drive/, logs/ and console.log.
 	StateDir string
-	// Programs are the paths of the programs etcd, kube-apiserver and kube-controller-manager that control-plane
-	// hosts run, by these names; "kube-scheduler" is optional.
+	// Programs are the paths of the programs etcd, kube-apiserver, kube-controller-manager and kube-scheduler that
+	// control-plane hosts run, by these names.
 	Programs map[string]string
+	// Images finds what stands in for other container images on hosts, by the last two words of their names
+	// without tag, e.g. "calico/node".
+	Images map[string]kubelet.Program
 	// KubernetesVersion is the version of the image's kubelet and kubeadm, e.g. "v1.36.3".
 	KubernetesVersion string
 	// DHCP is the range from which hosts without a static address get one; without it DHCP fails.
@@ -119,7 +123,7 @@ func checkMachines(c Config) error {
 	if c.KubernetesVersion == "" {
 		return errors.New("iron: Config.KubernetesVersion is required")
 	}
-	for _, name := range []string{"etcd", "kube-apiserver", "kube-controller-manager"} {
+	for _, name := range []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
 		if c.Programs[name] == "" {
 			return fmt.Errorf("iron: Config.Programs lacks %s", name)
 		}
@@ -153,7 +157,8 @@ func (i *Iron) metal() bmo.Metal {
 // NewRack makes a rack that several Irons can share. The caller restores it before and closes it after them.
 func NewRack(c Config) *machine.Rack {
 	return machine.NewRack(machine.Config{
-		Dir: c.StateDir, Programs: c.Programs, KubernetesVersion: c.KubernetesVersion, DHCP: machine.NewDHCP(c.DHCP, filepath.Join(c.StateDir, "dhcp.json")), Log: c.Log,
+		Dir: c.StateDir, Programs: c.Programs, Images: c.Images, KubernetesVersion: c.KubernetesVersion,
+		DHCP: machine.NewDHCP(c.DHCP, filepath.Join(c.StateDir, "dhcp.json")), Log: c.Log,
 	})
 }
 

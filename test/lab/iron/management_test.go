@@ -84,7 +84,7 @@ func (m *manager) start(t *testing.T, change func(*iron.Config)) {
 		Register: 10 * time.Millisecond, Provision: 100 * time.Millisecond, Retry: 50 * time.Millisecond,
 	}}
 	// Nothing here gets as far as a control plane: paths suffice.
-	config.Programs = map[string]string{"etcd": "/etcd", "kube-apiserver": "/kube-apiserver", "kube-controller-manager": "/kube-controller-manager"}
+	config.Programs = map[string]string{"etcd": "/etcd", "kube-apiserver": "/kube-apiserver", "kube-controller-manager": "/kube-controller-manager", "kube-scheduler": "/none"}
 	change(&config)
 	hardware, err := iron.New(config)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/bmo"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/faults"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/hardware"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/machine"
 )
@@ -45,6 +46,9 @@ func (m rackMetal) PowerOff(_ context.Context, key types.NamespacedName) error {
 
 // PoweredOn implements bmo.Metal.
 func (m rackMetal) PoweredOn(key types.NamespacedName) bool { return m.rack.PoweredOn(key) }
+
+// SetFaults implements bmo.Metal.
+func (m rackMetal) SetFaults(key types.NamespacedName, set faults.Set) { m.rack.SetFaults(key, set) }
 
 // Remove implements bmo.Metal.
 func (m rackMetal) Remove(_ context.Context, key types.NamespacedName) error {
@@ -115,6 +119,9 @@ func (m *instant) PoweredOn(key types.NamespacedName) bool {
 	defer m.mu.Unlock()
 	return m.on[key]
 }
+
+// SetFaults implements bmo.Metal. There is nothing that could go wrong in a machine.
+func (m *instant) SetFaults(types.NamespacedName, faults.Set) {}
 
 // Remove implements bmo.Metal.
 func (m *instant) Remove(ctx context.Context, key types.NamespacedName) error {

@@ -19,6 +19,7 @@ const (
 	Etcd                   = "etcd"
 	KubeAPIServer          = "kube-apiserver"
 	KubeControllerManager  = "kube-controller-manager"
+	KubeScheduler          = "kube-scheduler"
 	Kubectl                = "kubectl"
 	Clusterctl             = "clusterctl"
 	ClusterAPICore         = "cluster-api-core"
@@ -60,6 +61,7 @@ func catalog() map[string]recipe {
 		Etcd:                   {module: "etcd", requirement: "go.etcd.io/etcd/server/v3", cold: "1 minute"},
 		KubeAPIServer:          kubernetes("kube-apiserver", "4 minutes"),
 		KubeControllerManager:  kubernetes("kube-controller-manager", "2 minutes"),
+		KubeScheduler:          kubernetes("kube-scheduler", "30 seconds"),
 		Kubectl:                kubernetes("kubectl", "1 minute"),
 		Clusterctl:             capi("cmd/clusterctl", "1 minute"),
 		ClusterAPICore:         capi("core", "1 minute"),

@@ -90,7 +90,8 @@ func faultCommand(s *settings) *cobra.Command {
   fail-provision=N   provisioning fails N times
   wrong-mac          the NICs are not those that the inspection found
   disappear          the machine dies after provisioning
-  bmc-unreachable    the BMC does not answer`,
+  bmc-unreachable    the BMC does not answer
+  withhold-key       the other nodes never learn the node's WireGuard key`,
 		Example: "  lab fault host-2 fail-provision=2\n  lab fault host-2",
 		Args:    cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {

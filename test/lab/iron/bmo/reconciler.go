@@ -47,6 +47,8 @@ type Metal interface {
 	PowerOff(ctx context.Context, key types.NamespacedName) error
 	// PoweredOn tells the machine's power.
 	PoweredOn(key types.NamespacedName) bool
+	// SetFaults says what goes wrong with the machine while it runs.
+	SetFaults(key types.NamespacedName, set faults.Set)
 	// Remove forgets the machine.
 	Remove(ctx context.Context, key types.NamespacedName) error
 }
@@ -183,6 +185,7 @@ func (r *Reconciler) look(ctx context.Context, host *bmov1.BareMetalHost) (*View
 		// A typing error in the annotation must not stop the host: it is told, and counts as no fault.
 		ctrl.LoggerFrom(ctx).Info("Ignoring the fault annotation", "reason", err.Error())
 	}
+	r.metal.SetFaults(key, set)
 	current := r.track(key, host)
 	now := time.Now()
 	view := &View{

@@ -18,6 +18,8 @@ import (
 //	wrong-mac             the NICs in the machine are not the ones that inspection told of
 //	disappear             the provisioned machine dies; its power goes off and stays off
 //	bmc-unreachable       the BMC does not answer
+//	withhold-key          the other nodes' Calico agents never learn the WireGuard key of this node, so that they would send its
+//	                      pods' traffic in clear
 const Annotation = "lab.edgemetal.io/fault"
 
 // Set are the faults of one host. The zero value is a healthy host.
@@ -32,6 +34,8 @@ type Set struct {
 	Disappear bool
 	// BMCUnreachable makes the BMC deaf.
 	BMCUnreachable bool
+	// WithholdKey keeps the node's WireGuard key from the other nodes' Calico agents.
+	WithholdKey bool
 }
 
 // Parse reads the annotation's value. An error names the word that is wrong.
@@ -58,8 +62,10 @@ func Parse(value string) (Set, error) {
 			set.Disappear = true
 		case "bmc-unreachable":
 			set.BMCUnreachable = true
+		case "withhold-key":
+			set.WithholdKey = true
 		default:
-			err = fmt.Errorf("unknown fault, want slow=<duration>, fail-provision=<n>, wrong-mac, disappear or bmc-unreachable")
+			err = fmt.Errorf("unknown fault, want slow=<duration>, fail-provision=<n>, wrong-mac, disappear, bmc-unreachable or withhold-key")
 		}
 		if err != nil {
 			return Set{}, fmt.Errorf("annotation %s: %q: %w", Annotation, word, err)

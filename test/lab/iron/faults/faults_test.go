@@ -10,8 +10,8 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	got, err := Parse(" slow=2s, fail-provision=3,wrong-mac,disappear,bmc-unreachable")
-	want := Set{Slow: 2 * time.Second, FailProvision: 3, WrongMAC: true, Disappear: true, BMCUnreachable: true}
+	got, err := Parse(" slow=2s, fail-provision=3,wrong-mac,disappear,bmc-unreachable,withhold-key")
+	want := Set{Slow: 2 * time.Second, FailProvision: 3, WrongMAC: true, Disappear: true, BMCUnreachable: true, WithholdKey: true}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v", got, err)
 	}

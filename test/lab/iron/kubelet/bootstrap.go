@@ -42,6 +42,7 @@ func (k *instance) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	k.config = rest.CopyConfig(config)
 	config.Timeout = 15 * time.Second
 	if k.client, err = kubernetes.NewForConfig(config); err != nil {
 		return fmt.Errorf("making the API client: %w", err)

@@ -26,22 +26,30 @@ const (
 	probeInterval   = 250 * time.Millisecond
 )
 
-// container is one container of a static pod.
+// container is one container of a pod.
 type container struct {
 	k    *instance
 	pod  *corev1.Pod
 	spec *corev1.Container
 	log  string
+	// files are what the container sees; static pods see the host's.
+	files *podFiles
 
 	mu     sync.Mutex
 	status corev1.ContainerStatus
 }
 
-func newContainer(k *instance, pod *corev1.Pod, spec *corev1.Container) *container {
-	c := &container{k: k, pod: pod, spec: spec, log: filepath.Join(k.LogDir, pod.Name+"-"+spec.Name+".log")}
+func newContainer(k *instance, pod *corev1.Pod, spec *corev1.Container, files *podFiles) *container {
+	c := &container{k: k, pod: pod, spec: spec, files: files, log: filepath.Join(k.LogDir, pod.Name+"-"+spec.Name+".log")}
 	c.status = corev1.ContainerStatus{
 		Name: spec.Name, Image: spec.Image, ImageID: spec.Image, Started: new(false),
 		State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}},
+	}
+	for _, old := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		if old.Name == spec.Name && (old.State.Running != nil || old.RestartCount > 0) {
+			// It ran before this kubelet did.
+			c.status.RestartCount = old.RestartCount + 1
+		}
 	}
 	return c
 }
@@ -62,15 +70,39 @@ func (c *container) run(ctx context.Context) {
 			return
 		}
 		c.k.Logf("kubelet: container %s of %s ended: %v", c.spec.Name, c.pod.Name, err)
-		c.mu.Lock()
-		c.status.RestartCount++
-		c.mu.Unlock()
+		c.ended(err)
 		c.waiting("CrashLoopBackOff", "back-off restarting failed container")
 		if time.Since(begin) > time.Minute {
 			delay = restartDelay
 		}
 		select {
 		case <-time.After(delay):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// runOnce runs an init container to its end, again and again until it succeeds or the context ends.
+func (c *container) runOnce(ctx context.Context) {
+	for ctx.Err() == nil {
+		work, err := c.workload()
+		reason := "ImagePullBackOff"
+		if err == nil {
+			reason = "CrashLoopBackOff"
+			c.running(false)
+			err = work(ctx)
+			c.ended(err)
+		}
+		if err == nil {
+			c.completed()
+			return
+		}
+		if ctx.Err() == nil {
+			c.k.Logf("kubelet: init container %s of %s: %v", c.spec.Name, c.pod.Name, err)
+			c.waiting(reason, err.Error())
+		}
+		select {
+		case <-time.After(maxRestartDelay):
 		case <-ctx.Done():
 		}
 	}
@@ -83,10 +115,17 @@ func (c *container) workload() (func(context.Context) error, error) {
 	switch {
 	case strings.Contains(image, "kube-vip"):
 		return c.runVIP, nil
+	case c.k.Images[imageKey(c.spec.Image)] != nil:
+		return func(ctx context.Context) error {
+			view, err := c.view(ctx)
+			if err != nil {
+				return err
+			}
+			return c.k.Images[imageKey(c.spec.Image)].Run(ctx, view)
+		}, nil
 	case len(command) > 0 && c.k.Programs[path.Base(command[0])] != "":
 		return func(ctx context.Context) error { return c.runProgram(ctx, command) }, nil
-	case image == "kube-scheduler":
-		// The lab has no scheduler unless Programs names one: it starts no pods, so nothing waits for it.
+	case image == "pause":
 		return c.idle, nil
 	default:
 		return nil, fmt.Errorf("the simulated host has nothing that stands in for image %q", c.spec.Image)
@@ -128,7 +167,14 @@ func (c *container) runProgram(ctx context.Context, command []string) error {
 		return err
 	}
 	defer process.Stop()
+	return c.watch(ctx, process)
+}
+
+// watch asks the container's probes until its process or the context ends, or the liveness probe has failed
+// too often.
+func (c *container) watch(ctx context.Context, process *plane.Running) error {
 	c.running(false)
+	alive := newLiveness(c.spec.LivenessProbe)
 	for {
 		select {
 		case <-ctx.Done():
@@ -136,7 +182,10 @@ func (c *container) runProgram(ctx context.Context, command []string) error {
 		case <-process.Done():
 			return process.Err()
 		case <-time.After(probeInterval):
-			c.running(c.probe(ctx) == nil)
+			c.running(c.probe(ctx, c.spec.ReadinessProbe) == nil)
+			if err := alive.check(func() error { return c.probe(ctx, c.spec.LivenessProbe) }); err != nil && ctx.Err() == nil {
+				return fmt.Errorf("liveness probe failed: %w", err)
+			}
 		}
 	}
 }
@@ -202,6 +251,30 @@ func (c *container) running(ready bool) {
 		c.status.Started = new(true)
 	}
 	c.status.Ready = ready
+}
+
+// ended notes that the container's program has ended, and how.
+func (c *container) ended(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	terminated := &corev1.ContainerStateTerminated{Reason: "Completed", FinishedAt: metav1.Now()}
+	if c.status.State.Running != nil {
+		terminated.StartedAt = c.status.State.Running.StartedAt
+	}
+	if err != nil {
+		terminated.ExitCode, terminated.Reason, terminated.Message = 1, "Error", err.Error()
+	}
+	c.status.RestartCount++
+	c.status.LastTerminationState = corev1.ContainerState{Terminated: terminated}
+}
+
+// completed makes the last end the container's final state.
+func (c *container) completed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.Ready, c.status.Started = true, new(false)
+	c.status.State, c.status.LastTerminationState = c.status.LastTerminationState, corev1.ContainerState{}
+	c.status.RestartCount--
 }
 
 func (c *container) current() corev1.ContainerStatus {

@@ -1,13 +1,6 @@
 // Copyright 2026 The EdgeMetal Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kubelet plays a host's kubelet: it gets itself a certificate, registers its Node, keeps Lease and
-// status fresh, runs static pods and serves port forwarding and logs of them.
-//
-// Static pods whose image has a stand-in run for real: etcd, kube-apiserver and kube-controller-manager as
-// processes bound to the host's own address, kube-vip as a listener on the virtual address. The lab's image
-// holds a plain CNI, so the Node is Ready as soon as the kubelet runs; pods bound to the Node by a scheduler
-// are not run.
 package kubelet
 
 import (
@@ -15,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/netdata"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/rootfs"
@@ -37,9 +32,14 @@ type Host struct {
 	Hostname   string
 	Interfaces []netdata.Interface
 	Hardware   *bmov1.HardwareDetails
-	// Programs are the paths of real programs by name: etcd, kube-apiserver, kube-controller-manager and,
-	// if there is one, kube-scheduler.
+	// Programs are the paths of the control plane's programs by name: etcd, kube-apiserver,
+	// kube-controller-manager and kube-scheduler.
 	Programs map[string]string
+	// Images finds what stands in for other container images, by the last two words of their names without
+	// tag, e.g. "calico/node". Pods with an image that is not there stay in ImagePullBackOff.
+	Images map[string]Program
+	// Withheld tells whether a fault keeps the WireGuard key of a node from the others; nil when there is none.
+	Withheld func(node string) bool
 	// LogDir takes the logs of containers.
 	LogDir string
 	// MachineID identifies the machine, e.g. the host's UID.
@@ -93,6 +93,8 @@ type instance struct {
 	nodeIP   netip.Addr
 	pods     *podManager
 	client   kubernetes.Interface
+	// config is how the kubelet reaches the API server, without a time limit.
+	config *rest.Config
 	// registered is closed when the Node is in the API.
 	registered chan struct{}
 }
@@ -106,6 +108,9 @@ func run(ctx context.Context, host Host, args []string) error {
 	k := &instance{Host: host, settings: settings, registered: make(chan struct{})}
 	if k.nodeIP, err = chooseNodeIP(settings.NodeIP, host.Interfaces); err != nil {
 		return err
+	}
+	if err := os.MkdirAll(host.LogDir, 0o755); err != nil {
+		return fmt.Errorf("making the directory of containers' logs: %w", err)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -125,7 +130,8 @@ func run(ctx context.Context, host Host, args []string) error {
 	}
 	group.Go(func() { cancel(server.serve(ctx)) })
 	group.Go(func() { k.keepNode(ctx) })
-	group.Go(func() { k.keepMirrorPods(ctx) })
+	group.Go(func() { k.keepPodStatus(ctx) })
+	group.Go(func() { k.followPods(ctx) })
 	host.Logf("kubelet: started as node %s with address %s", settings.NodeName, k.nodeIP)
 	<-ctx.Done()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
@@ -161,6 +167,19 @@ func chooseNodeIP(wanted netip.Addr, interfaces []netdata.Interface) (netip.Addr
 	default:
 		return netip.Addr{}, fmt.Errorf("no interface of this host has an address")
 	}
+}
+
+// everyUntil tries a step in intervals until it succeeds or the context ends.
+func (k *instance) everyUntil(ctx context.Context, interval time.Duration, what string, step func(context.Context) error) {
+	trying, stop := context.WithCancel(ctx)
+	defer stop()
+	k.every(trying, interval, what, func(ctx context.Context) error {
+		err := step(ctx)
+		if err == nil {
+			stop()
+		}
+		return err
+	})
 }
 
 // every runs a step at once and then in intervals until the context ends. A step that fails is tried again

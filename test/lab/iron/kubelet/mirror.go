@@ -23,8 +23,8 @@ const mirrorInterval = 500 * time.Millisecond
 // mirrorRefresh is how often mirror pods are compared with the API, to bring back what somebody deleted.
 const mirrorRefresh = 20 * time.Second
 
-// keepMirrorPods shows static pods in the API and keeps their status up to date.
-func (k *instance) keepMirrorPods(ctx context.Context) {
+// keepPodStatus shows static pods in the API and keeps the status of all pods up to date.
+func (k *instance) keepPodStatus(ctx context.Context) {
 	select {
 	case <-k.registered:
 	case <-ctx.Done():
@@ -41,12 +41,16 @@ func (k *instance) keepMirrorPods(ctx context.Context) {
 		}
 		var errs []error
 		for _, pod := range k.pods.list() {
-			status := podStatus(pod, k.nodeIP.String())
 			key := pod.pod.Name + "/" + pod.hash
-			if old, ok := reported[key]; ok && equality.Semantic.DeepEqual(old, status) {
+			if pod.hash == "" {
+				key = string(pod.pod.UID)
+			}
+			old, ok := reported[key]
+			status := pod.status(k.nodeIP.String(), old)
+			if ok && equality.Semantic.DeepEqual(old, status) {
 				continue
 			}
-			if err := k.mirror(ctx, pod, status); err != nil {
+			if err := k.report(ctx, pod, status); err != nil {
 				errs = append(errs, fmt.Errorf("pod %s: %w", pod.pod.Name, err))
 				continue
 			}
@@ -57,7 +61,7 @@ func (k *instance) keepMirrorPods(ctx context.Context) {
 }
 
 // refreshMirrors deletes mirror pods of this node whose static pod is gone or changed, and forgets what was
-// reported of pods that are not in the API any more.
+// reported of pods that are not in the API any more. Of other pods the API tells by itself.
 func (k *instance) refreshMirrors(ctx context.Context, reported map[string]corev1.PodStatus) error {
 	list, err := k.client.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{
 		FieldSelector: fields.OneTermEqualSelector("spec.nodeName", k.settings.NodeName).String(),
@@ -70,6 +74,7 @@ func (k *instance) refreshMirrors(ctx context.Context, reported map[string]corev
 		pod := &list.Items[i]
 		hash, isMirror := pod.Annotations[annotationMirror]
 		if !isMirror {
+			present[string(pod.UID)] = true
 			continue
 		}
 		if running := k.pods.find(pod.Namespace, pod.Name); running != nil && running.hash == hash && pod.DeletionTimestamp == nil {
@@ -96,8 +101,30 @@ func (k *instance) deleteMirror(ctx context.Context, namespace, name string) err
 	return err
 }
 
-// mirror makes the mirror pod if it is not there, and writes its status.
-func (k *instance) mirror(ctx context.Context, pod *staticPod, status corev1.PodStatus) error {
+// report writes a pod's status, after making the mirror pod of a static one if it is not there.
+func (k *instance) report(ctx context.Context, pod *runningPod, status corev1.PodStatus) error {
+	if pod.hash != "" {
+		if err := k.mirror(ctx, pod); err != nil {
+			return err
+		}
+	}
+	metadata := map[string]any{}
+	if pod.hash == "" {
+		metadata["uid"] = pod.pod.UID // a pod of the same name may have come after it
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": metadata, "status": status})
+	if err != nil {
+		return fmt.Errorf("encoding the status: %w", err)
+	}
+	_, err = k.client.CoreV1().Pods(pod.pod.Namespace).Patch(ctx, pod.pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	if pod.hash == "" && (apierrors.IsNotFound(err) || apierrors.IsConflict(err)) {
+		return nil // it is going
+	}
+	return err
+}
+
+// mirror makes the mirror pod if it is not there.
+func (k *instance) mirror(ctx context.Context, pod *runningPod) error {
 	pods := k.client.CoreV1().Pods(pod.pod.Namespace)
 	// Creating comes first: the API lets a kubelet read only those pods that are bound to its node already.
 	err := k.createMirror(ctx, pod)
@@ -114,18 +141,10 @@ func (k *instance) mirror(ctx context.Context, pod *staticPod, status corev1.Pod
 			err = k.createMirror(ctx, pod)
 		}
 	}
-	if err != nil {
-		return err
-	}
-	patch, err := json.Marshal(map[string]any{"status": status})
-	if err != nil {
-		return fmt.Errorf("encoding the status: %w", err)
-	}
-	_, err = pods.Patch(ctx, pod.pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 	return err
 }
 
-func (k *instance) createMirror(ctx context.Context, pod *staticPod) error {
+func (k *instance) createMirror(ctx context.Context, pod *runningPod) error {
 	node, err := k.client.CoreV1().Nodes().Get(ctx, k.settings.NodeName, metav1.GetOptions{})
 	if err != nil {
 		return err
@@ -139,40 +158,4 @@ func (k *instance) createMirror(ctx context.Context, pod *staticPod) error {
 	mirror.Annotations[annotationSeen] = time.Now().Format(time.RFC3339Nano)
 	_, err = k.client.CoreV1().Pods(mirror.Namespace).Create(ctx, mirror, metav1.CreateOptions{})
 	return err
-}
-
-// podStatus is the pod's status as the kubelet would report it.
-func podStatus(pod *staticPod, hostIP string) corev1.PodStatus {
-	ready, running := true, true
-	var statuses []corev1.ContainerStatus
-	started := metav1.Time{}
-	for _, c := range pod.containers {
-		status := c.current()
-		statuses = append(statuses, status)
-		ready = ready && status.Ready
-		running = running && status.State.Running != nil
-		if status.State.Running != nil && started.IsZero() {
-			started = status.State.Running.StartedAt
-		}
-	}
-	condition := func(kind corev1.PodConditionType, is bool) corev1.PodCondition {
-		status := corev1.ConditionFalse
-		if is {
-			status = corev1.ConditionTrue
-		}
-		return corev1.PodCondition{Type: kind, Status: status}
-	}
-	phase := corev1.PodPending
-	if running {
-		phase = corev1.PodRunning
-	}
-	return corev1.PodStatus{
-		Phase: phase, HostIP: hostIP, PodIP: hostIP, StartTime: started.DeepCopy(),
-		HostIPs: []corev1.HostIP{{IP: hostIP}}, PodIPs: []corev1.PodIP{{IP: hostIP}},
-		Conditions: []corev1.PodCondition{
-			condition(corev1.PodScheduled, true), condition(corev1.PodInitialized, true), condition(corev1.PodReadyToStartContainers, true),
-			condition(corev1.ContainersReady, ready), condition(corev1.PodReady, ready),
-		},
-		ContainerStatuses: statuses,
-	}
 }

@@ -31,26 +31,20 @@ const (
 	annotationSource = "kubernetes.io/config.source"
 )
 
-// staticPod is a running static pod.
-type staticPod struct {
-	// pod is the manifest with the names and annotations that its mirror pod has.
-	pod        *corev1.Pod
-	hash       string
-	containers []*container
-	cancel     context.CancelFunc
-	done       sync.WaitGroup
-}
-
-// podManager keeps static pods running as the manifest directory says.
+// podManager keeps pods: static ones as the manifest directory says, others as the API does.
 type podManager struct {
 	k *instance
 
-	mu   sync.Mutex
-	pods map[string]*staticPod // by manifest path
+	mu sync.Mutex
+	// pods by manifest path, or by UID.
+	pods map[string]*runningPod
+	// ending are the keys of pods that are being stopped.
+	ending map[string]bool
+	ends   sync.WaitGroup
 }
 
 func newPodManager(k *instance) *podManager {
-	return &podManager{k: k, pods: map[string]*staticPod{}}
+	return &podManager{k: k, pods: map[string]*runningPod{}, ending: map[string]bool{}}
 }
 
 // run follows the manifest directory until the context ends, and then stops every pod.
@@ -59,25 +53,58 @@ func (m *podManager) run(ctx context.Context) {
 	for _, pod := range m.list() {
 		pod.cancel()
 	}
+	m.awaitEnd()
+}
+
+// awaitEnd returns when nothing runs any more; the context of the pods has ended.
+func (m *podManager) awaitEnd() {
 	for _, pod := range m.list() {
 		pod.done.Wait()
 	}
+	m.ends.Wait()
+}
+
+func (m *podManager) add(key string, pod *runningPod) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pods[key] = pod
+}
+
+// stopping stops a pod, if it runs, and then does the rest. It returns at once; asking again changes nothing.
+func (m *podManager) stopping(key string, then func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ending[key] {
+		return
+	}
+	m.ending[key] = true
+	pod := m.pods[key]
+	m.ends.Go(func() {
+		if pod != nil {
+			pod.stop()
+		}
+		then()
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.pods, key)
+		delete(m.ending, key)
+	})
 }
 
 // list are the running pods, in the order of their names.
-func (m *podManager) list() []*staticPod {
+func (m *podManager) list() []*runningPod {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var pods []*staticPod
+	var pods []*runningPod
 	for _, pod := range m.pods {
 		pods = append(pods, pod)
 	}
-	slices.SortFunc(pods, func(a, b *staticPod) int { return strings.Compare(a.pod.Name, b.pod.Name) })
+	slices.SortFunc(pods, func(a, b *runningPod) int { return strings.Compare(a.pod.Name, b.pod.Name) })
 	return pods
 }
 
 // find is the running pod of that name, or nil.
-func (m *podManager) find(namespace, name string) *staticPod {
+func (m *podManager) find(namespace, name string) *runningPod {
 	for _, pod := range m.list() {
 		if pod.pod.Namespace == namespace && pod.pod.Name == name {
 			return pod
@@ -110,6 +137,9 @@ func (m *podManager) sync(ctx context.Context) error {
 		wanted[file] = pod
 	}
 	for file, running := range m.snapshot() {
+		if running.hash == "" {
+			continue
+		}
 		pod, ok := wanted[file]
 		if ok && (pod == nil || pod.Annotations[annotationHash] == running.hash) {
 			continue
@@ -124,7 +154,7 @@ func (m *podManager) sync(ctx context.Context) error {
 	return firstErr
 }
 
-func (m *podManager) snapshot() map[string]*staticPod {
+func (m *podManager) snapshot() map[string]*runningPod {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return maps.Clone(m.pods)
@@ -132,21 +162,14 @@ func (m *podManager) snapshot() map[string]*staticPod {
 
 func (m *podManager) start(ctx context.Context, file string, pod *corev1.Pod) {
 	ctx, cancel := context.WithCancel(ctx)
-	running := &staticPod{pod: pod, hash: pod.Annotations[annotationHash], cancel: cancel}
-	for i := range pod.Spec.Containers {
-		c := newContainer(m.k, pod, &pod.Spec.Containers[i])
-		running.containers = append(running.containers, c)
-		running.done.Go(func() { c.run(ctx) })
-	}
-	m.mu.Lock()
-	m.pods[file] = running
-	m.mu.Unlock()
+	running := newRunningPod(m.k, pod, nil, m.k.nodeIP.String(), cancel)
+	running.done.Go(func() { running.run(ctx) })
+	m.add(file, running)
 	m.k.Logf("kubelet: started static pod %s", pod.Name)
 }
 
-func (m *podManager) stop(file string, running *staticPod) {
-	running.cancel()
-	running.done.Wait()
+func (m *podManager) stop(file string, running *runningPod) {
+	running.stop()
 	m.mu.Lock()
 	delete(m.pods, file)
 	m.mu.Unlock()

@@ -21,8 +21,8 @@ import (
 	"k8s.io/cri-streaming/pkg/streaming/portforward"
 )
 
-// server is the kubelet's HTTPS API: port forwarding to static pods and their logs. Clients need a
-// certificate of the cluster's CA, which is what the API server has.
+// server is the kubelet's HTTPS API: port forwarding to pods, their logs and programs run in them. Clients
+// need a certificate of the cluster's CA, which is what the API server has.
 type server struct {
 	k        *instance
 	listener net.Listener
@@ -64,6 +64,8 @@ func (s *server) serve(ctx context.Context) error {
 	mux.HandleFunc("/portForward/{namespace}/{pod}", s.portForward)
 	mux.HandleFunc("/portForward/{namespace}/{pod}/{uid}", s.portForward)
 	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", s.logs)
+	mux.HandleFunc("/exec/{namespace}/{pod}/{container}", s.exec)
+	mux.HandleFunc("/exec/{namespace}/{pod}/{uid}/{container}", s.exec)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
 	httpServer := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = httpServer.Close() })
@@ -96,23 +98,21 @@ func (s *server) logs(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "pod does not exist", http.StatusNotFound)
 		return
 	}
-	for _, c := range pod.containers {
-		if c.spec.Name != r.PathValue("container") {
-			continue
-		}
-		file, err := os.Open(c.log)
-		if err != nil {
-			http.Error(w, "the container has no log yet", http.StatusNotFound)
-			return
-		}
-		defer file.Close()
-		_, _ = io.Copy(w, file)
+	c := pod.container(r.PathValue("container"))
+	if c == nil {
+		http.Error(w, "container not found", http.StatusNotFound)
 		return
 	}
-	http.Error(w, "container not found", http.StatusNotFound)
+	file, err := os.Open(c.log)
+	if err != nil {
+		http.Error(w, "the container has no log yet", http.StatusNotFound)
+		return
+	}
+	defer file.Close()
+	_, _ = io.Copy(w, file)
 }
 
-// forwarder connects streams to a port of the host: static pods use the host's network.
+// forwarder connects streams to a port of the host: what runs here uses the host's network.
 type forwarder struct {
 	address string
 }

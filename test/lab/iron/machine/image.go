@@ -6,6 +6,8 @@ package machine
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/rootfs"
 )
@@ -76,6 +78,8 @@ func writeImage(root, kubernetesVersion, image string) error {
 	for _, service := range imageServices() {
 		files["/usr/lib/systemd/system/"+service+".service"] = fmt.Sprintf(plainUnit, service, service)
 	}
+	// As on any host of today.
+	errs = append(errs, os.Symlink("../run", filepath.Join(root, "var", "run")))
 	for name, content := range files {
 		errs = append(errs, disk.Write(name, []byte(content), 0o644))
 	}

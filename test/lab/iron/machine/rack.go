@@ -16,7 +16,9 @@ import (
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/faults"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/hardware"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/kubelet"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/netdata"
 )
 
@@ -24,8 +26,10 @@ import (
 type Config struct {
 	// Dir keeps the machines, as <namespace>/<name>.
 	Dir string
-	// Programs are the paths of etcd, kube-apiserver, kube-controller-manager and, if wanted, kube-scheduler.
+	// Programs are the paths of etcd, kube-apiserver, kube-controller-manager and kube-scheduler.
 	Programs map[string]string
+	// Images finds what stands in for other container images; see kubelet.Host.
+	Images map[string]kubelet.Program
 	// KubernetesVersion is the kubelet's and kubeadm's, e.g. "v1.36.3".
 	KubernetesVersion string
 	// DHCP leases addresses on the site's network.
@@ -61,6 +65,7 @@ type Rack struct {
 
 	mu       sync.Mutex
 	machines map[types.NamespacedName]*unit
+	faults   map[types.NamespacedName]faults.Set
 }
 
 // unit is one machine in the rack.
@@ -73,7 +78,7 @@ type unit struct {
 
 // NewRack opens the rack in the directory. Machines that were on are switched on again by Restore.
 func NewRack(config Config) *Rack {
-	return &Rack{config: config, machines: map[types.NamespacedName]*unit{}}
+	return &Rack{config: config, machines: map[types.NamespacedName]*unit{}, faults: map[types.NamespacedName]faults.Set{}}
 }
 
 // Restore boots the machines that were on when the lab was stopped, from their disks.
@@ -187,6 +192,7 @@ func (r *Rack) Remove(key types.NamespacedName) error {
 	u.mu.Unlock()
 	r.mu.Lock()
 	delete(r.machines, key)
+	delete(r.faults, key)
 	r.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("removing machine %s: %w", key, err)
@@ -212,7 +218,24 @@ func (r *Rack) boot(u *unit) {
 		// Powered on with an empty disk: a real machine would wait for a network boot.
 		return
 	}
-	u.system = startSystem(r.config, u.dir, u.state)
+	namespace := filepath.Base(filepath.Dir(u.dir))
+	withheld := func(node string) bool {
+		return r.faultsOf(types.NamespacedName{Namespace: namespace, Name: node}).WithholdKey
+	}
+	u.system = startSystem(r.config, u.dir, u.state, withheld)
+}
+
+// SetFaults says what goes wrong with a machine while it runs.
+func (r *Rack) SetFaults(key types.NamespacedName, set faults.Set) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.faults[key] = set
+}
+
+func (r *Rack) faultsOf(key types.NamespacedName) faults.Set {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.faults[key]
 }
 
 func (u *unit) halt() {

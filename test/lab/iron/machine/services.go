@@ -196,6 +196,7 @@ func (v *services) runInBackground(name string, line []string) {
 func (s *system) kubeletHost() kubelet.Host {
 	return kubelet.Host{
 		Disk: s.disk, Hostname: s.hostname, Interfaces: s.interfaces, Hardware: s.state.Hardware, Programs: s.config.Programs,
+		Images: s.config.Images, Withheld: s.withheld,
 		LogDir: filepath.Join(s.dir, "logs"), MachineID: s.state.UID, Version: s.config.KubernetesVersion, Logf: s.console.Logf,
 	}
 }

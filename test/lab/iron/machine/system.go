@@ -34,15 +34,17 @@ type system struct {
 	hostname   string
 	services   *services
 	shell      *shell.Shell
+	// withheld tells whose WireGuard keys a fault keeps from this machine, by the names of nodes.
+	withheld func(node string) bool
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }
 
 // startSystem boots the machine in the background.
-func startSystem(config Config, dir string, state record) *system {
+func startSystem(config Config, dir string, state record, withheld func(node string) bool) *system {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &system{config: config, dir: dir, state: state, disk: rootfs.New(filepath.Join(dir, "root")), cancel: cancel}
+	s := &system{config: config, dir: dir, state: state, disk: rootfs.New(filepath.Join(dir, "root")), cancel: cancel, withheld: withheld}
 	s.services = newServices(s)
 	s.done.Go(func() { s.run(ctx) })
 	return s
