@@ -109,7 +109,7 @@ func parsePrefixes(flag string, values []string) ([]netip.Prefix, error) {
 	var prefixes []netip.Prefix
 	for _, value := range values {
 		prefix, err := netip.ParsePrefix(value)
-		if err != nil {
+		if err != nil || prefix.Bits() == 0 {
 			return nil, fmt.Errorf("--%s=%s: must be an address range, for example 10.244.0.0/16", flag, value)
 		}
 		prefixes = append(prefixes, prefix.Masked())

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -164,18 +165,20 @@ func (p *program) ip6() {
 
 // addresses drops packets from pods to pods or services.
 func (p *program) addresses(family string, source, destination int16, of func(netip.Addr) bool) {
+	other := func(r netip.Prefix) bool { return !of(r.Addr()) }
+	from := slices.DeleteFunc(slices.Clone(p.pods), other)
+	to := slices.DeleteFunc(slices.Concat(p.pods, p.services), other)
 	p.label(family+"_addresses", asm.Mov.Imm(asm.R9, 0))
-	for i, pods := range p.pods {
-		if of(pods.Addr()) {
-			p.match(fmt.Sprintf("%s_from_%d", family, i), source, pods, family+"_to")
-		}
+	for i, pods := range from {
+		p.match(fmt.Sprintf("%s_from_%d", family, i), source, pods, family+"_to")
 	}
 	p.add(asm.Ja.Label("pass"))
+	if len(from) == 0 {
+		return // The kernel takes no instructions that are never reached.
+	}
 	p.label(family+"_to", asm.Mov.Imm(asm.R9, 0))
-	for i, to := range append(p.pods[:len(p.pods):len(p.pods)], p.services...) {
-		if of(to.Addr()) {
-			p.match(fmt.Sprintf("%s_to_%d", family, i), destination, to, "drop_"+encryption.RulePods)
-		}
+	for i, r := range to {
+		p.match(fmt.Sprintf("%s_to_%d", family, i), destination, r, "drop_"+encryption.RulePods)
 	}
 	p.add(asm.Ja.Label("pass"))
 }
