@@ -37,6 +37,8 @@ const (
 	claimOwnerIndex = "ipaddressclaim.owner"
 	// bootstrapIndex finds Machines by the name of the Secret with their bootstrap data.
 	bootstrapIndex = "machine.bootstrap"
+	// secretIndex finds EdgeClusters by the names of the Secrets that their dataplane reads.
+	secretIndex = "edgecluster.secret"
 	// templateClusterIndex finds EdgeMachineTemplates by the name of the Cluster that owns them.
 	templateClusterIndex = "edgemachinetemplate.cluster"
 )
@@ -61,6 +63,7 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		{&bmov1.BareMetalHost{}, hostAddressIndex, indexHostAddresses},
 		{&ipamv1.IPAddressClaim{}, claimOwnerIndex, indexClaimOwner},
 		{&clusterv1.Machine{}, bootstrapIndex, indexBootstrap},
+		{&infrav1.EdgeCluster{}, secretIndex, indexSecrets},
 		{&infrav1.EdgeMachineTemplate{}, templateClusterIndex, indexTemplateCluster},
 	} {
 		if err := indexer.IndexField(ctx, index.object, index.field, index.extract); err != nil {

@@ -195,6 +195,9 @@ const (
 	ChartUnavailableReason = "ChartUnavailable"
 	// SecretMissingReason: a Secret that spec.dataplane names does not exist or lacks a key.
 	SecretMissingReason = "SecretMissing"
+	// ObjectConflictReason: an object that the dataplane needs has another value in one of its fields, which somebody else sets; the
+	// message names object, field and owner.
+	ObjectConflictReason = "ObjectConflict"
 	// InstallingReason: objects are being applied; the message names the step.
 	InstallingReason = "Installing"
 	// WaitingForDataplaneReason: everything is applied, and something does not run yet; the message names it.

@@ -69,3 +69,11 @@ func buildVersion() string {
 	}
 	return version
 }
+
+// imageTag is the tag of images that belong to this build: dev when it is no release, as in config/manager.
+func imageTag() string {
+	if version == "" {
+		return "dev"
+	}
+	return version
+}

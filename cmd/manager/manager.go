@@ -143,12 +143,16 @@ func setupControllers(ctx context.Context, mgr ctrl.Manager, o *options) error {
 	if err != nil {
 		return fmt.Errorf("creating the client for cached Secrets: %w", err)
 	}
+	workloadCache, err := controllers.WorkloadCache()
+	if err != nil {
+		return err
+	}
 	clusterCache, err := clustercache.SetupWithManager(ctx, mgr, clustercache.Options{
 		SecretClient:     secretCache,
 		WatchFilterValue: o.watchFilter,
 		Cache: clustercache.CacheOptions{
 			DefaultTransform: cache.TransformStripManagedFields(),
-			ByObject:         map[client.Object]cache.ByObject{&corev1.Node{}: {Transform: controllers.TrimNode}},
+			ByObject:         workloadCache,
 			Indexes:          []clustercache.CacheOptionsIndex{clustercache.NodeProviderIDIndex},
 		},
 		Client: clustercache.ClientOptions{QPS: o.clusterCacheQPS, Burst: o.clusterCacheBurst, UserAgent: mgr.GetConfig().UserAgent},
@@ -156,24 +160,29 @@ func setupControllers(ctx context.Context, mgr ctrl.Manager, o *options) error {
 	if err != nil {
 		return fmt.Errorf("setting up the ClusterCache: %w", err)
 	}
-	err = (&controllers.EdgeMachineReconciler{
-		Client:           mgr.GetClient(),
-		APIReader:        mgr.GetAPIReader(),
-		SecretCache:      secretCache,
-		ClusterCache:     clusterCache,
-		Recorder:         mgr.GetEventRecorder("edgemachine-controller"),
-		WatchFilterValue: o.watchFilter,
-	}).SetupWithManager(ctx, mgr, concurrency(o.edgeMachineConcurrency))
-	if err != nil {
-		return err
+	for _, c := range []struct {
+		controller interface {
+			SetupWithManager(context.Context, ctrl.Manager, controller.Options) error
+		}
+		concurrency int
+	}{
+		{&controllers.EdgeMachineReconciler{
+			Client:           mgr.GetClient(),
+			APIReader:        mgr.GetAPIReader(),
+			SecretCache:      secretCache,
+			ClusterCache:     clusterCache,
+			Recorder:         mgr.GetEventRecorder("edgemachine-controller"),
+			WatchFilterValue: o.watchFilter,
+		}, o.edgeMachineConcurrency},
+		{&controllers.EdgeClusterReconciler{Client: mgr.GetClient(), SecretCache: secretCache, WatchFilterValue: o.watchFilter}, o.edgeClusterConcurrency},
+		{&controllers.EdgeMachineTemplateReconciler{Client: mgr.GetClient(), WatchFilterValue: o.watchFilter}, o.edgeMachineTemplateConcurrency},
+		{&controllers.DataplaneReconciler{Client: mgr.GetClient(), ClusterCache: clusterCache, WatchFilterValue: o.watchFilter, Version: imageTag()}, o.dataplaneConcurrency},
+	} {
+		if err := c.controller.SetupWithManager(ctx, mgr, concurrency(c.concurrency)); err != nil {
+			return err
+		}
 	}
-	err = (&controllers.EdgeClusterReconciler{Client: mgr.GetClient(), SecretCache: secretCache, WatchFilterValue: o.watchFilter}).
-		SetupWithManager(ctx, mgr, concurrency(o.edgeClusterConcurrency))
-	if err != nil {
-		return err
-	}
-	return (&controllers.EdgeMachineTemplateReconciler{Client: mgr.GetClient(), WatchFilterValue: o.watchFilter}).
-		SetupWithManager(ctx, mgr, concurrency(o.edgeMachineTemplateConcurrency))
+	return nil
 }
 
 func concurrency(n int) controller.Options { return controller.Options{MaxConcurrentReconciles: n} }

@@ -31,6 +31,7 @@ type options struct {
 	edgeClusterConcurrency         int
 	edgeMachineConcurrency         int
 	edgeMachineTemplateConcurrency int
+	dataplaneConcurrency           int
 	clusterCacheConcurrency        int
 
 	manager flags.ManagerOptions
@@ -58,5 +59,6 @@ func (o *options) addFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.edgeClusterConcurrency, "edgecluster-concurrency", 10, "EdgeClusters reconciled at the same time.")
 	fs.IntVar(&o.edgeMachineConcurrency, "edgemachine-concurrency", 20, "EdgeMachines reconciled at the same time.")
 	fs.IntVar(&o.edgeMachineTemplateConcurrency, "edgemachinetemplate-concurrency", 5, "EdgeMachineTemplates reconciled at the same time.")
+	fs.IntVar(&o.dataplaneConcurrency, "dataplane-concurrency", 10, "Dataplanes of workload clusters worked on at the same time.")
 	fs.IntVar(&o.clusterCacheConcurrency, "clustercache-concurrency", 100, "Workload clusters connected to at the same time.")
 }

@@ -140,12 +140,16 @@ func setupControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return fmt.Errorf("creating the client for cached Secrets: %w", err)
 	}
 	options := controller.Options{MaxConcurrentReconciles: concurrency}
+	workloadCache, err := controllers.WorkloadCache()
+	if err != nil {
+		return err
+	}
 	clusterCache, err := clustercache.SetupWithManager(ctx, mgr, clustercache.Options{
 		SecretClient:     secretCache,
 		WatchFilterValue: o.WatchFilter,
 		Cache: clustercache.CacheOptions{
 			DefaultTransform: cache.TransformStripManagedFields(),
-			ByObject:         map[client.Object]cache.ByObject{&corev1.Node{}: {Transform: controllers.TrimNode}},
+			ByObject:         workloadCache,
 			Indexes:          []clustercache.CacheOptionsIndex{clustercache.NodeProviderIDIndex},
 		},
 		Client: clustercache.ClientOptions{QPS: 20, Burst: 30, UserAgent: mgr.GetConfig().UserAgent},
@@ -163,9 +167,10 @@ func setupControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	clusters := &controllers.EdgeClusterReconciler{Client: mgr.GetClient(), SecretCache: secretCache, WatchFilterValue: o.WatchFilter}
 	templates := &controllers.EdgeMachineTemplateReconciler{Client: mgr.GetClient(), WatchFilterValue: o.WatchFilter}
+	dataplanes := &controllers.DataplaneReconciler{Client: mgr.GetClient(), ClusterCache: clusterCache, WatchFilterValue: o.WatchFilter, Version: "v0.0.0"}
 	for _, c := range []interface {
 		SetupWithManager(context.Context, ctrl.Manager, controller.Options) error
-	}{machines, clusters, templates} {
+	}{machines, clusters, templates, dataplanes} {
 		if err := c.SetupWithManager(ctx, mgr, options); err != nil {
 			return err
 		}

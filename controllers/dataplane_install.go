@@ -1,0 +1,139 @@
+// Copyright 2026 The EdgeMetal Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/calico"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/internal/apply"
+)
+
+// inventoryKey is the ConfigMap in the workload cluster that holds what was applied.
+func inventoryKey() client.ObjectKey {
+	return client.ObjectKey{Namespace: encryption.AgentNamespace, Name: "edgemetal-dataplane"}
+}
+
+// install applies the steps in order. A step that was never applied waits until the one before is ready; steps that were are kept up
+// to date whatever the others do, so that a change can repair what does not become ready. Then what is no longer wanted is removed,
+// changes are rolled out, and readiness is judged.
+func (r *DataplaneReconciler) install(ctx context.Context, s *dataplaneScope) (goOn proceed, reterr error) {
+	applied := s.memory.applied
+	var all []apply.Object
+	for i, set := range s.sets {
+		if i > 0 && !applied.Knows(set.objects) {
+			if goOn, err := r.awaitReady(ctx, s, i-1); err != nil || !bool(goOn) {
+				return false, saved(ctx, s, err)
+			}
+		}
+		err := s.applier.Apply(ctx, applied, set.objects)
+		if err := r.watchObjects(ctx, s, set.objects); err != nil {
+			return false, saved(ctx, s, err)
+		}
+		if err != nil {
+			s.step(i)
+			return false, saved(ctx, s, err)
+		}
+		all = append(all, set.objects...)
+	}
+	if err := saved(ctx, s, s.applier.Prune(ctx, applied, all)); err != nil {
+		return false, err
+	}
+	for i := range s.sets {
+		if goOn, err := r.rollOut(ctx, s, i); err != nil || !bool(goOn) {
+			return false, err
+		}
+	}
+	for i := range s.sets {
+		if goOn, err := r.awaitReady(ctx, s, i); err != nil || !bool(goOn) {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// saved writes down what was applied, whatever happened after it.
+func saved(ctx context.Context, s *dataplaneScope, err error) error {
+	if failed := s.memory.applied.Save(ctx, s.applier.Live); failed != nil && err == nil {
+		return failed
+	}
+	return err
+}
+
+// step says in the condition where the installation is, should it stop here.
+func (s *dataplaneScope) step(i int) string {
+	where := fmt.Sprintf("step %d of %d (%s)", i+1, len(s.sets), s.sets[i].Title)
+	s.wait(infrav1.InstallingReason, "Applying %s", where)
+	return where
+}
+
+// awaitReady waits for what step i has to bring about.
+func (r *DataplaneReconciler) awaitReady(ctx context.Context, s *dataplaneScope, i int) (proceed, error) {
+	for _, rule := range s.sets[i].Ready {
+		awaited, err := r.await(ctx, s, rule)
+		if err != nil {
+			return false, fmt.Errorf("looking at %s %s: %w", rule.ObjectKind, rule.Name, err)
+		}
+		if awaited == "" {
+			continue
+		}
+		reason, name := infrav1.WaitingForDataplaneReason, rule.Name
+		if rule.Namespace != "" {
+			name = rule.Namespace + "/" + rule.Name
+		}
+		if i+1 < len(s.sets) && !s.memory.applied.Knows(s.sets[i+1].objects) {
+			reason = infrav1.InstallingReason
+		}
+		s.hint = rule.Hint
+		return s.wait(reason, "step %d of %d (%s): waiting for %s %s: %s", i+1, len(s.sets), s.sets[i].Title, rule.ObjectKind, name, awaited), nil
+	}
+	return true, nil
+}
+
+// await tells what an object lacks; "" when it is ready. Everything is read from the cache.
+func (r *DataplaneReconciler) await(ctx context.Context, s *dataplaneScope, rule calico.Readiness) (string, error) {
+	key := client.ObjectKey{Namespace: rule.Namespace, Name: rule.Name}
+	var (
+		object client.Object
+		judge  func() string
+	)
+	switch rule.Kind {
+	case calico.Established:
+		return apply.AwaitDefinition(s.applier.Live.RESTMapper(), rule.Name)
+	case calico.Available:
+		deployment := &appsv1.Deployment{}
+		object, judge = deployment, func() string { return apply.AwaitDeployment(deployment) }
+	case calico.RolledOut:
+		daemons := &appsv1.DaemonSet{}
+		object, judge = daemons, func() string { return apply.AwaitDaemonSet(daemons) }
+	case calico.TigeraAvailable:
+		status := &unstructured.Unstructured{}
+		status.SetGroupVersionKind(schema.FromAPIVersionAndKind(rule.APIVersion, rule.ObjectKind))
+		object, judge = status, func() string { return apply.AwaitStatus(status) }
+	default:
+		return "", fmt.Errorf("unknown kind of readiness %q", rule.Kind)
+	}
+	// Watched even before it exists.
+	if err := r.watchKind(ctx, s, schema.FromAPIVersionAndKind(rule.APIVersion, rule.ObjectKind)); err != nil {
+		return "", err
+	}
+	err := s.applier.Cache.Get(ctx, key, object)
+	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
+		return "it does not exist yet", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return judge(), nil
+}
