@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -119,7 +120,7 @@ func (s *state) command(line string) (string, error) {
 
 // runFile runs the commands in a file until one fails, as "exec" does.
 func (s *state) runFile(path string) (string, error) {
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile(filepath.Join(s.config.Root, path))
 	if err != nil {
 		return "", fmt.Errorf("exec: %w", err)
 	}

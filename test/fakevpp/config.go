@@ -29,7 +29,7 @@ type Config struct {
 	// Socket is the path of the binary API's socket.
 	Socket string
 	// Exec is the start-up script: a file with CLI commands; may be empty.
-	Exec string
+	Exec, Root string
 	// ExecDelay before the start-up script runs. Zero is DefaultExecDelay.
 	ExecDelay time.Duration
 	// Uplink to configure as soon as the API answers, as vpp-manager does. Nil leaves it to a client of the API.

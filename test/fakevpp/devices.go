@@ -13,6 +13,7 @@ import (
 	"go.fd.io/govpp/binapi/interface_types"
 	"go.fd.io/govpp/binapi/ip_neighbor"
 	"go.fd.io/govpp/binapi/ipip"
+	"go.fd.io/govpp/binapi/ipsec"
 	"go.fd.io/govpp/binapi/tapv2"
 	"go.fd.io/govpp/binapi/vxlan"
 )
@@ -162,6 +163,8 @@ func encapsulationHandlers(put func(string, handler)) {
 		}
 		return details
 	}))
+	// No tunnel of the fake is protected by IPsec.
+	put(on(func(*state, *ipsec.IpsecTunnelProtectDump) []api.Message { return nil }))
 	put(on((*state).changeVXLAN))
 	put(on(func(s *state, request *vxlan.VxlanTunnelV2Dump) []api.Message {
 		var details []api.Message

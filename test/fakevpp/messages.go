@@ -18,6 +18,7 @@ import (
 	"go.fd.io/govpp/binapi/ip"
 	"go.fd.io/govpp/binapi/ip_neighbor"
 	"go.fd.io/govpp/binapi/ipip"
+	"go.fd.io/govpp/binapi/ipsec"
 	"go.fd.io/govpp/binapi/memclnt"
 	"go.fd.io/govpp/binapi/tapv2"
 	"go.fd.io/govpp/binapi/vlib"
@@ -32,7 +33,7 @@ import (
 func Messages() []api.Message {
 	return slices.Concat(memclnt.AllMessages(), vpe.AllMessages(), vlib.AllMessages(), interfaces.AllMessages(), ip.AllMessages(),
 		ip_neighbor.AllMessages(), wireguard.AllMessages(), gso.AllMessages(), feature.AllMessages(), acl.AllMessages(),
-		af_packet.AllMessages(), tapv2.AllMessages(), ipip.AllMessages(), vxlan.AllMessages())
+		af_packet.AllMessages(), tapv2.AllMessages(), ipip.AllMessages(), ipsec.AllMessages(), vxlan.AllMessages())
 }
 
 // handler answers one kind of request. It is called with the state locked.

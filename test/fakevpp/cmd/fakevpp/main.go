@@ -33,7 +33,8 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	flags := pflag.NewFlagSet("fakevpp", pflag.ContinueOnError)
 	socket := flags.String("socket", "/run/vpp/vpp-api.sock", "Path of the binary API's socket.")
-	exec := flags.String("exec", "", "File with CLI commands that VPP runs when it has started; may be missing on the host.")
+	exec := flags.String("exec", "", "File with CLI commands that VPP runs when it has started, for example /etc/vpp/startup.exec; empty for none.")
+	root := flags.String("root", "", "Directory that stands for / in the paths of these files; empty for / itself.")
 	delay := flags.Duration("exec-delay", fakevpp.DefaultExecDelay, "Time between the API's first answer and these commands.")
 	uplink := flags.String("uplink", "", "Name of the host's interface that VPP takes over; empty for none.")
 	address := flags.String("address", "", "Address of the node with the prefix length of its subnet, for example 192.0.2.21/24.")
@@ -49,7 +50,7 @@ func run(ctx context.Context, args []string) error {
 		}
 		return err
 	}
-	config := fakevpp.Config{Socket: *socket, Exec: *exec, ExecDelay: *delay, SessionLifetime: *lifetime, Hugepages: *hugepages}
+	config := fakevpp.Config{Socket: *socket, Exec: *exec, Root: *root, ExecDelay: *delay, SessionLifetime: *lifetime, Hugepages: *hugepages}
 	if *wire != "" {
 		config.Wire = fakevpp.Directory(*wire)
 	}
