@@ -28,7 +28,7 @@ type Options struct {
 	// what is there.
 	Dir string
 	// EdgeMetal is the components file of this repository's provider, as `make release` writes it (see
-	// FindRelease). Without it clusterctl does not know the provider, and its manager is not built.
+	// FindRelease). Without it clusterctl does not know the provider, and its programs are not built.
 	EdgeMetal string
 	// Manager is the executable to run for this repository's provider; when empty it is built from the
 	// tree.

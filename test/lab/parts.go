@@ -4,6 +4,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ import (
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/certs"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/images"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/metal3"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/providers"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/repository"
@@ -48,6 +50,7 @@ var errEarly = errors.New("the lab did not ask for that")
 type materials struct {
 	paths            tools.Paths
 	programs         map[string]string // by provider label
+	tree             tools.Tree
 	crds             []*apiextensionsv1.CustomResourceDefinition
 	clusterctlConfig string
 }
@@ -81,12 +84,10 @@ func gather(ctx context.Context, o Options) (materials, error) {
 	if o.EdgeMetal == "" {
 		return m, nil
 	}
-	m.programs[edgemetalLabel] = o.Manager
-	if o.Manager == "" {
-		if m.programs[edgemetalLabel], err = box.Manager(ctx); err != nil {
-			return materials{}, err
-		}
+	if m.tree, err = box.Tree(ctx); err != nil {
+		return materials{}, err
 	}
+	m.programs[edgemetalLabel] = cmp.Or(o.Manager, m.tree.Manager)
 	return m, nil
 }
 
@@ -182,6 +183,9 @@ func (l *Lab) hardware(o Options, m materials) (*iron.Iron, error) {
 			tools.KubeControllerManager: m.paths[tools.KubeControllerManager],
 			tools.KubeScheduler:         m.paths[tools.KubeScheduler],
 		},
+		Images: images.New(images.Config{
+			EdgeAgent: m.tree.EdgeAgent, FakeVPP: m.tree.FakeVPP, Wire: filepath.Join(l.HostDir(), "wire"),
+		}),
 		KubernetesVersion: KubernetesVersion,
 		DHCP:              l.Site.dhcp(),
 		Log:               o.Log,

@@ -27,7 +27,7 @@ var (
 func TestMove(t *testing.T) { stage.Run(t, "Move") }
 
 var _ = BeforeSuite(func(ctx SpecContext) {
-	programs, err := tools.Ensure(ctx, tools.Etcd, tools.KubeAPIServer, tools.KubeControllerManager)
+	programs, err := tools.Ensure(ctx, tools.Etcd, tools.KubeAPIServer, tools.KubeControllerManager, tools.KubeScheduler)
 	Expect(err).NotTo(HaveOccurred())
 	machineRoom, err = os.MkdirTemp("", "edgemetal-e2e-rack-")
 	Expect(err).NotTo(HaveOccurred())

@@ -73,6 +73,8 @@ type tool string
 
 func (t tool) Path() string { return string(t) }
 
+func (t tool) CommandArgs(_ *kubelet.Container, args []string) ([]string, error) { return args, nil }
+
 func (t tool) Run(ctx context.Context, c *kubelet.Container) error {
 	c.SetReady(true)
 	<-ctx.Done()

@@ -65,23 +65,40 @@ func (b Toolbox) Ensure(ctx context.Context, names ...string) (Paths, error) {
 	return paths, nil
 }
 
+// Tree are the programs that are built from this repository.
+type Tree struct {
+	Manager, EdgeAgent, FakeVPP string
+}
+
 // Manager builds this repository's own manager from the tree, which Go's build cache makes quick when
 // nothing has changed.
 func (b Toolbox) Manager(ctx context.Context) (string, error) {
-	target := filepath.Join(b.cache(), "edgemetal-manager")
-	unlock, err := b.lock(ctx, target, "the manager")
+	return b.fromTree(ctx, "manager", b.Root, "./cmd/manager", "2 minutes")
+}
+
+// Tree builds everything that hosts and the management cluster run of this repository, like Manager.
+func (b Toolbox) Tree(ctx context.Context) (Tree, error) {
+	manager, managerErr := b.Manager(ctx)
+	agent, agentErr := b.fromTree(ctx, "edge-agent", b.Root, "./cmd/edge-agent", "1 minute")
+	vpp, vppErr := b.fromTree(ctx, "fakevpp", filepath.Join(b.Root, "test"), "./fakevpp/cmd/fakevpp", "1 minute")
+	return Tree{Manager: manager, EdgeAgent: agent, FakeVPP: vpp}, errors.Join(managerErr, agentErr, vppErr)
+}
+
+func (b Toolbox) fromTree(ctx context.Context, name, dir, pkg, cold string) (string, error) {
+	target := filepath.Join(b.cache(), "edgemetal-"+name)
+	unlock, err := b.lock(ctx, target, name)
 	if err != nil {
 		return "", err
 	}
 	defer unlock()
 	// Mostly quick, and then not worth a line.
-	notice := time.AfterFunc(noticeAfter, func() { b.say("building the manager from the tree, about 2 minutes when cold") })
+	notice := time.AfterFunc(noticeAfter, func() { b.say("building %s from the tree, about %s when cold", name, cold) })
 	defer notice.Stop()
-	defer b.remind("the manager")()
-	// Neither -trimpath nor CGO_ENABLED=0: what the manager has in common with the lab and the tools is
+	defer b.remind(name)()
+	// Neither -trimpath nor CGO_ENABLED=0: what the program has in common with the lab and the tools is
 	// then taken from Go's build cache.
-	if err := b.build(ctx, b.Root, "./cmd/manager", target, "-s -w"); err != nil {
-		return "", fmt.Errorf("build the manager: %w", err)
+	if err := b.build(ctx, dir, pkg, target, "-s -w"); err != nil {
+		return "", fmt.Errorf("build %s: %w", name, err)
 	}
 	return target, nil
 }

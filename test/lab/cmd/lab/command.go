@@ -143,14 +143,14 @@ func (s *settings) up(cmd *cobra.Command) error {
 	if _, err := box.Ensure(cmd.Context()); err != nil {
 		return err
 	}
-	manager, err := box.Manager(cmd.Context())
+	tree, err := box.Tree(cmd.Context())
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "starting the lab in %s\n", s.dir)
 	ctx, cancel := context.WithTimeout(cmd.Context(), startTimeout)
 	defer cancel()
-	return daemon.Spawn(ctx, s.dir, "run", "--dir", s.dir, "--release", components, "--manager", manager)
+	return daemon.Spawn(ctx, s.dir, "run", "--dir", s.dir, "--release", components, "--manager", tree.Manager)
 }
 
 func downCommand(s *settings) *cobra.Command {

@@ -68,6 +68,9 @@ func (c *container) command(ctx context.Context, command []string, in io.Reader,
 		return err
 	}
 	args, err := view.localArgs(command)
+	if err == nil {
+		args, err = program.CommandArgs(view, args)
+	}
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,9 @@ type Executable interface {
 	Program
 	// Path is the executable, on the machine that runs the lab.
 	Path() string
+	// CommandArgs completes the arguments of a command, which have paths of this machine already: by what the
+	// program would take from its own container.
+	CommandArgs(c *Container, args []string) ([]string, error)
 }
 
 // Container is what a Program gets to know of its container.

@@ -37,6 +37,13 @@ func (k *instance) mount(ctx context.Context, pod *corev1.Pod) (*podFiles, error
 		}
 		files.volumes[volume.Name] = at
 	}
+	for _, containers := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range containers {
+			if err := files.makeRoot(&containers[i]); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if files.token == "" {
 		return files, nil
 	}

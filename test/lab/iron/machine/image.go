@@ -54,7 +54,7 @@ func writeImage(root, kubernetesVersion, image string) error {
 	for _, dir := range []string{
 		"/boot", "/etc/cni/net.d", "/etc/kubernetes", "/etc/modprobe.d", "/etc/modules-load.d", "/etc/netplan", "/etc/sysctl.d",
 		"/etc/systemd/network", "/etc/systemd/system", "/etc/default", "/etc/ssl/certs", "/home", "/mnt", "/opt/cni/bin", "/proc/sys", "/root",
-		"/run", "/srv", "/tmp", "/usr/bin", "/usr/local/bin", "/usr/local/sbin", "/usr/sbin", "/usr/share", "/var/lib/kubelet", "/var/log", "/var/tmp",
+		"/run", "/srv", "/sys/kernel/mm/hugepages/hugepages-2048kB", "/tmp", "/usr/bin", "/usr/local/bin", "/usr/local/sbin", "/usr/sbin", "/usr/share", "/var/lib/kubelet", "/var/log", "/var/tmp",
 	} {
 		errs = append(errs, disk.MkdirAll(dir, 0o755))
 	}
@@ -73,6 +73,7 @@ func writeImage(root, kubernetesVersion, image string) error {
 		"/usr/lib/systemd/system/kubelet.service":                   kubeletUnit,
 		"/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf": kubeletDropIn,
 		"/usr/lib/sysctl.d/50-kubernetes.conf":                      "net.ipv4.ip_forward = 1\nnet.bridge.bridge-nf-call-iptables = 1\n",
+		"/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages":    "0\n",
 		"/usr/lib/modules-load.d/kubernetes.conf":                   "overlay\nbr_netfilter\n",
 	}
 	for _, service := range imageServices() {

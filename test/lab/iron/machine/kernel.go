@@ -73,7 +73,14 @@ func (s *system) setSysctl(assignment string) error {
 	if !ok || name == "" {
 		return fmt.Errorf("sysctl: %q must be of the form name=value", assignment)
 	}
-	return s.disk.Write(sysctlPath(name), []byte(strings.TrimSpace(value)+"\n"), 0o644)
+	value = strings.TrimSpace(value) + "\n"
+	if name == "vm.nr_hugepages" {
+		// The kernel shows it twice.
+		if err := s.disk.Write("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", []byte(value), 0o644); err != nil {
+			return err
+		}
+	}
+	return s.disk.Write(sysctlPath(name), []byte(value), 0o644)
 }
 
 func sysctlPath(name string) string {
