@@ -15,11 +15,14 @@ import (
 // +kubebuilder:validation:XValidation:rule="self.type != 'None' || !(has(self.calico) || has(self.ipPools) || has(self.bgp) || has(self.mtu) || has(self.kubeProxy))",message="type None installs no dataplane: calico, ipPools, bgp, mtu and kubeProxy have no effect; remove them"
 // +kubebuilder:validation:XValidation:rule="self.type == 'CalicoVPP' || self.encryption.mode == 'Disabled' || self.encryption.protocol == 'WireGuard'",message="protocol IPsec is only for type CalicoVPP; use WireGuard",fieldPath=".encryption.protocol"
 // +kubebuilder:validation:XValidation:rule="self.type == 'CalicoEBPF' || !has(self.kubeProxy) || self.kubeProxy == 'Keep'",message="only type CalicoEBPF can replace kube-proxy; use Keep",fieldPath=".kubeProxy"
-// +kubebuilder:validation:XValidation:rule="self.type != 'CalicoVPP' || self.encryption.mode == 'Disabled' || !has(self.ipPools) || self.ipPools.all(p, isCIDR(p.cidr) && cidr(p.cidr).ip().family() == 4)",message="ipPools: VPP encrypts IPv4 only, an IPv6 pool would stay in clear; use IPv4",fieldPath=".ipPools"
+// +kubebuilder:validation:XValidation:rule="self.encryption.mode == 'Disabled' || !has(self.ipPools) || self.ipPools.all(p, !isCIDR(p.cidr) || cidr(p.cidr).ip().family() == 4)",message="ipPools: encryption is for IPv4 only, an IPv6 pool would stay in clear; use IPv4, or set encryption.mode Disabled",fieldPath=".ipPools"
 // +kubebuilder:validation:XValidation:rule="self.type != 'CalicoVPP' || self.encryption.mode == 'Disabled' || !has(self.ipPools) || self.ipPools.all(p, !has(p.encapsulation) || p.encapsulation in ['IPIP', 'VXLAN'])",message="ipPools: with VPP, encapsulation None and the CrossSubnet kinds leave traffic in clear; use IPIP, or VXLAN with WireGuard",fieldPath=".ipPools"
 // +kubebuilder:validation:XValidation:rule="self.type != 'CalicoVPP' || self.encryption.mode == 'Disabled' || self.encryption.protocol != 'IPsec' || !has(self.ipPools) || self.ipPools.all(p, !has(p.encapsulation) || p.encapsulation == 'IPIP')",message="ipPools: IPsec encrypts IPIP tunnels only; use encapsulation IPIP",fieldPath=".ipPools"
 // +kubebuilder:validation:XValidation:rule="!has(self.ipPools) || self.ipPools.all(p, self.ipPools.exists_one(q, isCIDR(p.cidr) && isCIDR(q.cidr) && (cidr(p.cidr).containsIP(cidr(q.cidr).ip()) || cidr(q.cidr).containsIP(cidr(p.cidr).ip()))))",message="ipPools: two pools overlap; give each its own range",fieldPath=".ipPools"
-// +kubebuilder:validation:XValidation:rule="!has(self.bgp) || self.type != 'CalicoVPP' || !has(self.bgp.peers) || self.bgp.peers.all(p, isIP(p.address) && ip(p.address).family() == 4)",message="bgp.peers: VPP's BGP speaker is used with IPv4 peers only",fieldPath=".bgp.peers"
+// +kubebuilder:validation:XValidation:rule="!has(self.bgp) || self.type != 'CalicoVPP' || !has(self.bgp.peers) || self.bgp.peers.all(p, !isIP(p.address) || ip(p.address).family() == 4)",message="bgp.peers: VPP's BGP speaker is used with IPv4 only; use IPv4 addresses",fieldPath=".bgp.peers"
+// +kubebuilder:validation:XValidation:rule="!has(self.bgp) || self.type != 'CalicoVPP' || !has(self.bgp.peers) || self.bgp.peers.all(p, (!has(p.__import__) || p.__import__.all(f, has(f.match) && f.match == 'In' || f.cidr == '0.0.0.0/0')) && (!has(p.export) || p.export.all(f, has(f.match) && f.match == 'In' || f.cidr == '0.0.0.0/0')))",message="bgp.peers: VPP's BGP speaker compares a filter with match Equal, the default, with no route but 0.0.0.0/0; use match In",fieldPath=".bgp.peers"
+// +kubebuilder:validation:XValidation:rule="!has(self.bgp) || self.type != 'CalicoVPP' || !has(self.bgp.advertise) || (!has(self.bgp.advertise.clusterIPs) || self.bgp.advertise.clusterIPs.all(c, !isCIDR(c) || cidr(c).ip().family() == 4)) && (!has(self.bgp.advertise.externalIPs) || self.bgp.advertise.externalIPs.all(c, !isCIDR(c) || cidr(c).ip().family() == 4)) && (!has(self.bgp.advertise.loadBalancerIPs) || self.bgp.advertise.loadBalancerIPs.all(c, !isCIDR(c) || cidr(c).ip().family() == 4))",message="bgp.advertise: VPP's BGP speaker is used with IPv4 only; use IPv4 ranges",fieldPath=".bgp.advertise"
+// +kubebuilder:validation:XValidation:rule="self.type == 'CalicoVPP' || !has(self.calico) || !has(self.calico.vppVersion)",message="calico.vppVersion is only for type CalicoVPP; remove it",fieldPath=".calico"
 type Dataplane struct {
 	// type of the dataplane: CalicoVPP (default), CalicoEBPF, CalicoNftables, CalicoIptables, or None to install another one by yourself.
 	// +optional
@@ -57,7 +60,7 @@ type Dataplane struct {
 	// mtu of pods in bytes. When not set, the network's MTU less the overhead of encryption and encapsulation, for example 1440.
 	// +optional
 	// +kubebuilder:validation:Minimum=576
-	// +kubebuilder:validation:Maximum=9156
+	// +kubebuilder:validation:Maximum=9216
 	MTU int32 `json:"mtu,omitempty"`
 
 	// bgp between nodes and to the routers of the site.
@@ -93,6 +96,7 @@ const (
 )
 
 // Encryption of the traffic between nodes.
+// +kubebuilder:validation:XValidation:rule="!has(self.port) || self.port != 4789",message="port 4789 is VXLAN's, which is closed to keep clear traffic in; use another port, for example 51820",fieldPath=".port"
 // +kubebuilder:validation:XValidation:rule="self.protocol == 'WireGuard' || !has(self.port)",message="port is only for protocol WireGuard; remove it",fieldPath=".port"
 // +kubebuilder:validation:XValidation:rule="(self.mode == 'Disabled') == (oldSelf.mode == 'Disabled')",message="encryption cannot be switched on or off on a live cluster: Calico calls that unstable, and keys are provisioned with the host; create a new cluster",fieldPath=".mode"
 // +kubebuilder:validation:XValidation:rule="self.protocol == oldSelf.protocol",message="protocol cannot change on a live cluster; create a new cluster",fieldPath=".protocol"
@@ -141,6 +145,7 @@ const (
 )
 
 // Calico says which Calico is installed, and from where.
+// +kubebuilder:validation:XValidation:rule="!has(self.version) || !has(self.vppVersion) || self.version.split('.', 3)[0] == self.vppVersion.split('.', 3)[0] && self.version.split('.', 3)[1] == self.vppVersion.split('.', 3)[1]",message="Calico-VPP A.B.x works with Calico A.B.y only; set both to the same minor version",fieldPath=".vppVersion"
 type Calico struct {
 	// version of Calico, of its charts and of its CRDs, for example v3.32.1 (default).
 	// +optional
@@ -330,6 +335,7 @@ const (
 )
 
 // IPPool is a range from which pods get their addresses.
+// +kubebuilder:validation:XValidation:rule="!has(self.encapsulation) || !self.encapsulation.startsWith('IPIP') || !isCIDR(self.cidr) || cidr(self.cidr).ip().family() == 4",message="IPIP carries IPv4 only; use VXLAN",fieldPath=".encapsulation"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.encapsulation) && !has(self.encapsulation) || has(oldSelf.encapsulation) && has(self.encapsulation) && self.encapsulation == oldSelf.encapsulation",message="encapsulation cannot change on a live pool: nodes would not follow; add another pool",fieldPath=".encapsulation"
 // +kubebuilder:validation:XValidation:rule="self.cidr == oldSelf.cidr",message="cidr cannot change on a live pool; add another pool",fieldPath=".cidr"
 // +kubebuilder:validation:XValidation:rule="!has(self.blockSize) || !isCIDR(self.cidr) || self.blockSize >= cidr(self.cidr).prefixLength()",message="blockSize must be at least the prefix length of cidr",fieldPath=".blockSize"
@@ -355,7 +361,7 @@ type IPPool struct {
 	// +kubebuilder:validation:Maximum=128
 	BlockSize int32 `json:"blockSize,omitempty"`
 
-	// encapsulation between nodes. When not set, IPIP with type CalicoVPP, where encryption needs it, and VXLAN otherwise.
+	// encapsulation between nodes. When not set, IPIP with type CalicoVPP, where encryption needs it, and VXLAN otherwise and for IPv6.
 	// +optional
 	Encapsulation Encapsulation `json:"encapsulation,omitempty"`
 
@@ -395,10 +401,10 @@ const (
 // BGP between nodes and to the routers of the site.
 // +kubebuilder:validation:XValidation:rule="!has(self.nodeMesh) || self.nodeMesh || (has(self.peers) && size(self.peers) > 0)",message="nodeMesh can only be switched off when there are peers",fieldPath=".nodeMesh"
 type BGP struct {
-	// asNumber of the nodes. 64512 when not set.
+	// asNumber of the nodes. 64512 when not set. Calico's own definitions hold no more than 31 bits.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=4294967295
+	// +kubebuilder:validation:Maximum=2147483647
 	ASNumber int64 `json:"asNumber,omitempty"`
 
 	// nodeMesh lets every node peer with every other. True when not set.
@@ -433,10 +439,10 @@ type BGPPeer struct {
 	// +kubebuilder:validation:XValidation:rule="isIP(self)",message="must be an IP address, for example 192.0.2.1"
 	Address string `json:"address,omitempty"`
 
-	// asNumber of the router.
+	// asNumber of the router. Calico's own definitions hold no more than 31 bits.
 	// +required
 	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=4294967295
+	// +kubebuilder:validation:Maximum=2147483647
 	ASNumber int64 `json:"asNumber,omitempty"`
 
 	// failureDomains whose nodes peer with this router. All nodes when not set.
@@ -451,14 +457,16 @@ type BGPPeer struct {
 	// +optional
 	Password *SecretReference `json:"password,omitempty"`
 
-	// import says which routes are taken from the router, first match first; others are refused. When not set, the default route only.
+	// import says which routes are taken from the router, in order, the first that matches; others are refused. When not set, the default
+	// route only.
 	// Routes inside the pods' ranges are always refused: they would lead pods' traffic past encryption.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
 	Import []RouteFilter `json:"import,omitempty"`
 
-	// export says which routes are announced to the router, first match first; others are not. When not set, the ranges of bgp.advertise.
+	// export says which routes are announced to the router, in order, the first that matches; others are not. When not set, the ranges of
+	// bgp.advertise. With type CalicoVPP the blocks of a node's own pods are announced in any case.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
@@ -474,7 +482,7 @@ type RouteFilter struct {
 	// +kubebuilder:validation:XValidation:rule="isCIDR(self) && cidr(self) == cidr(self).masked()",message="must be a CIDR with the network address, for example 198.51.100.0/24"
 	CIDR string `json:"cidr,omitempty"`
 
-	// match: Equal (default) for the very prefix, In for those inside it.
+	// match: Equal (default) for the very prefix, In for it and those inside it. With type CalicoVPP Equal is for 0.0.0.0/0 only.
 	// +optional
 	Match RouteMatch `json:"match,omitempty"`
 
@@ -513,7 +521,7 @@ type Advertise struct {
 	// +kubebuilder:validation:MaxItems=8
 	// +kubebuilder:validation:items:MinLength=4
 	// +kubebuilder:validation:items:MaxLength=43
-	// +kubebuilder:validation:XValidation:rule="self.all(c, isCIDR(c))",message="clusterIPs must be CIDRs"
+	// +kubebuilder:validation:XValidation:rule="self.all(c, isCIDR(c) && cidr(c) == cidr(c).masked())",message="clusterIPs must be CIDRs with the network address, for example 203.0.113.0/24"
 	ClusterIPs []string `json:"clusterIPs,omitempty"`
 
 	// externalIPs announces these ranges of services' external IPs.
@@ -522,7 +530,7 @@ type Advertise struct {
 	// +kubebuilder:validation:MaxItems=8
 	// +kubebuilder:validation:items:MinLength=4
 	// +kubebuilder:validation:items:MaxLength=43
-	// +kubebuilder:validation:XValidation:rule="self.all(c, isCIDR(c))",message="externalIPs must be CIDRs"
+	// +kubebuilder:validation:XValidation:rule="self.all(c, isCIDR(c) && cidr(c) == cidr(c).masked())",message="externalIPs must be CIDRs with the network address, for example 203.0.113.0/24"
 	ExternalIPs []string `json:"externalIPs,omitempty"`
 
 	// loadBalancerIPs announces these ranges of load balancers' IPs, and lets Calico assign them to services of type LoadBalancer.
@@ -531,6 +539,6 @@ type Advertise struct {
 	// +kubebuilder:validation:MaxItems=8
 	// +kubebuilder:validation:items:MinLength=4
 	// +kubebuilder:validation:items:MaxLength=43
-	// +kubebuilder:validation:XValidation:rule="self.all(c, isCIDR(c))",message="loadBalancerIPs must be CIDRs"
+	// +kubebuilder:validation:XValidation:rule="self.all(c, isCIDR(c) && cidr(c) == cidr(c).masked())",message="loadBalancerIPs must be CIDRs with the network address, for example 203.0.113.0/24"
 	LoadBalancerIPs []string `json:"loadBalancerIPs,omitempty"`
 }

@@ -10,6 +10,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -80,7 +81,82 @@ func largestCluster() infrav1.EdgeClusterSpec {
 		speaker.Peers = append(speaker.Peers, infrav1.VIPBGPPeer{Address: fmt.Sprintf("fd00:1111:2222:3333:4444:5555:6666:%04d", i), ASNumber: 4294967295})
 	}
 	spec.ControlPlaneVIP = infrav1.ControlPlaneVIP{Mode: infrav1.VIPModeBGP, BGP: speaker}
+	// The last of each list, so that all are looked at.
+	spec.Dataplane = largestDataplane(spec.Networks[7].Name, spec.FailureDomains[60:])
 	return spec
+}
+
+// largestVPPCluster is the same with what only VPP is checked for.
+func largestVPPCluster() infrav1.EdgeClusterSpec {
+	spec := largestCluster()
+	for s := range spec.Networks[7].Subnets {
+		spec.Networks[7].Subnets[s] = infrav1.Subnet{CIDR: fmt.Sprintf("100.100.%d.0/24", 100+s), Gateway: fmt.Sprintf("100.100.%d.254", 100+s)}
+	}
+	for r := range spec.Networks[7].Routes {
+		spec.Networks[7].Routes[r] = infrav1.Route{Destination: fmt.Sprintf("100.101.%d.0/24", 100+r), Gateway: "100.100.103.254"}
+	}
+	d := &spec.Dataplane
+	d.Type, d.Encryption, d.MTU = infrav1.DataplaneCalicoVPP, infrav1.Encryption{Mode: infrav1.EncryptionRequired, Protocol: infrav1.ProtocolWireGuard, Port: 65535}, 9156
+	d.Calico.VPPVersion = d.Calico.Version
+	d.VPP = &infrav1.VPP{
+		UplinkDriver: infrav1.UplinkAFPacket, RxMode: infrav1.RxModeInterrupt, PodRxMode: infrav1.RxModeInterrupt, HostTapRxMode: infrav1.RxModeInterrupt,
+		Workers: new(int32(64)), Scheduler: &infrav1.Scheduler{Policy: infrav1.SchedulerRoundRobin, Priority: 99}, MainHeapSize: new(resource.MustParse("1048576Mi")),
+		Buffers: 1048576, RingSize: 4096, GSO: new(true), ServiceAcceleration: new(true),
+	}
+	for i := range d.IPPools {
+		d.IPPools[i].CIDR, d.IPPools[i].BlockSize, d.IPPools[i].Encapsulation = fmt.Sprintf("100.%d.128.0/17", 110+i), 32, infrav1.EncapsulationIPIP
+	}
+	for p := range d.BGP.Peers {
+		peer := &d.BGP.Peers[p]
+		peer.Address = fmt.Sprintf("100.100.100.%d", 100+p)
+		for f := range peer.Import {
+			peer.Import[f].CIDR, peer.Import[f].Match = fmt.Sprintf("100.%d.128.0/17", 150+f), infrav1.RouteMatchIn
+			peer.Export[f] = peer.Import[f]
+		}
+	}
+	for _, ranges := range [][]string{d.BGP.Advertise.ClusterIPs, d.BGP.Advertise.ExternalIPs, d.BGP.Advertise.LoadBalancerIPs} {
+		for i := range ranges {
+			ranges[i] = fmt.Sprintf("100.%d.128.0/17", 200+i)
+		}
+	}
+	return spec
+}
+
+// largestDataplane has as many pools, peers, filters and ranges as the API allows, of IPv6, whose texts are longest.
+func largestDataplane(network string, failureDomains []infrav1.FailureDomain) infrav1.Dataplane {
+	d := infrav1.Dataplane{
+		Type: infrav1.DataplaneCalicoEBPF, Network: network, Encryption: infrav1.Encryption{Mode: infrav1.EncryptionDisabled}, MTU: 9216,
+		KubeProxy: infrav1.KubeProxyReplace, AgentImage: strings.Repeat("i", 512),
+		Calico: infrav1.Calico{
+			Version: "v100000.100000.100000-" + strings.Repeat("r", 42), Registry: strings.Repeat("r", 512),
+			Charts: infrav1.Charts{Repository: "https://" + strings.Repeat("c", 500), Credentials: &infrav1.SecretReference{Name: strings.Repeat("s", 253)}},
+		},
+		BGP: &infrav1.BGP{ASNumber: 2147483647, NodeMesh: new(false)},
+	}
+	for i := range 4 {
+		d.Calico.ImagePullSecrets = append(d.Calico.ImagePullSecrets, infrav1.SecretReference{Name: fmt.Sprintf("%0253d", i)})
+	}
+	for i := range 8 {
+		d.IPPools = append(d.IPPools, infrav1.IPPool{
+			Name: fmt.Sprintf("pool-%058d", i), CIDR: fmt.Sprintf("fd00:1111:2222:3333:4444:%d000::/84", i+1), BlockSize: 128, Encapsulation: infrav1.EncapsulationVXLANCrossSubnet, NATOutgoing: new(true),
+		})
+		a := &d.BGP.Advertise
+		a.ClusterIPs = append(a.ClusterIPs, fmt.Sprintf("fd01:1111:2222:3333:4444:5555:6666:%d000/116", i+1))
+		a.ExternalIPs = append(a.ExternalIPs, fmt.Sprintf("fd02:1111:2222:3333:4444:5555:6666:%d000/116", i+1))
+		a.LoadBalancerIPs = append(a.LoadBalancerIPs, fmt.Sprintf("fd03:1111:2222:3333:4444:5555:6666:%d000/116", i+1))
+	}
+	for i := range 16 {
+		peer := infrav1.BGPPeer{Name: fmt.Sprintf("peer-%058d", i), Address: fmt.Sprintf("fd00:1111:2222:3333:4444:5555:6666:%04d", i), ASNumber: 2147483647, Password: &infrav1.SecretReference{Name: strings.Repeat("s", 253)}}
+		for _, domain := range failureDomains {
+			peer.FailureDomains = append(peer.FailureDomains, domain.Name)
+		}
+		for f := range 32 {
+			filter := infrav1.RouteFilter{CIDR: fmt.Sprintf("fd04:1111:2222:3333:4444:5555:%d000::/100", f/8+1), Match: infrav1.RouteMatchEqual, Action: infrav1.RouteReject}
+			peer.Import, peer.Export = append(peer.Import, filter), append(peer.Export, filter)
+		}
+		d.BGP.Peers = append(d.BGP.Peers, peer)
+	}
+	return d
 }
 
 var _ = Describe("The largest objects stay inside the cost budget of their rules", func() {
@@ -99,5 +175,6 @@ var _ = Describe("The largest objects stay inside the cost budget of their rules
 			return spec
 		}()}}),
 		Entry("clusters", clusterKinds(largestCluster())),
+		Entry("clusters with VPP", clusterKinds(largestVPPCluster())),
 	)
 })
