@@ -6,10 +6,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 
+	"github.com/sirupsen/logrus"
+	"go.fd.io/govpp/adapter/socketclient"
+	"go.fd.io/govpp/core"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -80,6 +84,11 @@ func (o *options) newBackend(key *hostkey.File, log *slog.Logger) (agent.Backend
 	if err != nil {
 		return nil, err
 	}
+	// The client library's own log tells nothing that the agent does not tell.
+	silent := logrus.New()
+	silent.SetOutput(io.Discard)
+	core.SetLogger(silent)
+	socketclient.SetLogger(silent)
 	return vpp.New(o.vppSocket, o.vppStatsSocket, pages.Observe, log), nil
 }
 

@@ -60,7 +60,9 @@ func guardActions(e Expectation, o Observation) []Action {
 	switch {
 	case e.Mode != ModeRequired && o.Guard.Present:
 		return []Action{{Kind: RemoveGuard, Interface: o.Uplink}}
-	case e.Mode == ModeRequired && !o.Guard.InForce && o.Guard.Problem == "" && o.Uplink.Name != "" && len(e.PodCIDRs) > 0:
+	case e.Mode != ModeRequired || o.Guard.InForce || o.Guard.Problem != "" || len(e.PodCIDRs) == 0:
+		return nil
+	case o.Uplink.Name != "" || !o.Guard.Early:
 		return []Action{{Kind: InstallGuard, Interface: o.Uplink}}
 	default:
 		return nil

@@ -68,11 +68,13 @@ func conclude(e Expectation, missing []Finding, peers []PeerVerdict) Verdict {
 		if e.Mode != ModeRequired {
 			verdict.Message = "There is no other node yet; the tunnel is ready"
 		}
+	case encrypted == 0:
+		verdict.Message = "What would leave in clear is dropped"
 	default:
 		verdict.Message = fmt.Sprintf("Traffic to %s is encrypted", count(encrypted, "other node"))
 	}
 	if len(pending) > 0 {
-		verdict.Message += "; first handshake awaited, and what would leave in clear dropped, with " + strings.Join(pending, ", ")
+		verdict.Message += "; a handshake is awaited, and nothing sent before it, with " + strings.Join(pending, ", ")
 	}
 	return verdict
 }

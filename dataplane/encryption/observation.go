@@ -115,6 +115,8 @@ type Guard struct {
 	Present bool
 	// InForce is true when all of it is there, for these pod CIDRs and at the uplink.
 	InForce bool
+	// Early is true when that part of it is there which needs no uplink: routes that drop. Always true where there is no such part.
+	Early bool
 	// Problem says why it cannot be put in force; empty when nothing is known to be in its way.
 	Problem string
 	// Drops by rule.

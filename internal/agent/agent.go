@@ -94,7 +94,9 @@ func (a *Agent) look(ctx context.Context) time.Duration {
 		if listed {
 			reason = fmt.Sprintf("there is no Node %s", a.config.Node)
 		}
-		a.complain("Waiting", reason)
+		if a.now().Sub(a.started) > hurriedInterval {
+			a.complain("Waiting", reason)
+		}
 		return hurriedInterval
 	}
 	fileKey, err := a.fileKey()

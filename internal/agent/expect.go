@@ -102,7 +102,7 @@ func (m memory) look(node *corev1.Node, now time.Time) *peerMemory {
 	return remembered
 }
 
-// note remembers which sessions there are, and since when one is lost.
+// note remembers which sessions there are, and since when one is lost. The first one ends the grace of what was new.
 func (m memory) note(e *encryption.Expectation, o encryption.Observation, now time.Time) {
 	for i, peer := range e.Peers {
 		remembered := m[peer.Node]
@@ -111,7 +111,10 @@ func (m memory) note(e *encryption.Expectation, o encryption.Observation, now ti
 			remembered.lapsedUntil = now.Add(Grace)
 		}
 		remembered.established = established
-		e.Peers[i].Lapsed = now.Before(remembered.lapsedUntil)
+		if established {
+			remembered.newUntil = time.Time{}
+		}
+		e.Peers[i].New, e.Peers[i].Lapsed = now.Before(remembered.newUntil), now.Before(remembered.lapsedUntil)
 	}
 }
 

@@ -39,7 +39,7 @@ func fingerprint(e encryption.Expectation) uint64 {
 
 // observeGuard looks at the guard on all uplinks.
 func observeGuard(e encryption.Expectation, uplinks []int) (encryption.Guard, error) {
-	guard := encryption.Guard{InForce: len(uplinks) > 0}
+	guard := encryption.Guard{InForce: len(uplinks) > 0, Early: true}
 	sums := make([]counter, len(rules()))
 	for _, index := range uplinks {
 		guards, err := findGuards(index)

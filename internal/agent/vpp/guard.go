@@ -135,10 +135,11 @@ func (s *session) observeGuard(ctx context.Context, e encryption.Expectation, up
 			count(drops, encryption.RuleNoRoute, at(c.routes, int(routes[i].StatsIndex)))
 		}
 	}
+	guard.Early = covered == len(e.PodCIDRs)
 	if state.acl != nil {
 		_, output := state.list(uplink.Index)
 		placed := uplink.Name != "" && len(output) > 0 && output[0] == state.acl.ACLIndex
-		guard.InForce = placed && covered == len(e.PodCIDRs) && sameRules(state.acl.R, want)
+		guard.InForce = placed && guard.Early && sameRules(state.acl.R, want)
 		for i, r := range want {
 			if r.drops != "" {
 				count(drops, r.drops, at(c.rules[state.acl.ACLIndex], i))
@@ -201,7 +202,8 @@ func sameRules(have []acl_types.ACLRule, want []rule) bool {
 	return slices.EqualFunc(have, want, func(a acl_types.ACLRule, b rule) bool { return a == b.ACLRule })
 }
 
-// installGuard puts the ACL first on what leaves the uplink, before any that is there, and the routes below the blocks'.
+// installGuard puts the routes below the blocks', and the ACL first on what leaves the uplink, before any that is there. Without an uplink
+// yet, as after VPP has started, the routes alone see to it that nothing to a pod follows the default route.
 func (s *session) installGuard(ctx context.Context, e encryption.Expectation, uplink encryption.Interface) error {
 	routes, err := s.routes(ctx)
 	if err != nil {
@@ -214,6 +216,9 @@ func (s *session) installGuard(ctx context.Context, e encryption.Expectation, up
 		if err := s.setDropRoute(ctx, pods, true); err != nil {
 			return err
 		}
+	}
+	if uplink.Name == "" {
+		return nil
 	}
 	state, err := s.readGuard(ctx)
 	if err != nil {

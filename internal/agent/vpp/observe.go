@@ -343,9 +343,9 @@ func toPrefix(p ip_types.Prefix) netip.Prefix {
 }
 
 func fromPrefix(p netip.Prefix) ip_types.Prefix {
-	address := ip_types.Address{Af: ip_types.ADDRESS_IP4, Un: ip_types.AddressUnionIP4(p.Addr().As4())}
-	if p.Addr().Is6() {
-		address = ip_types.Address{Af: ip_types.ADDRESS_IP6, Un: ip_types.AddressUnionIP6(p.Addr().As16())}
+	address := ip_types.Address{Af: ip_types.ADDRESS_IP6, Un: ip_types.AddressUnionIP6(p.Addr().As16())}
+	if p.Addr().Is4() {
+		address = ip_types.Address{Af: ip_types.ADDRESS_IP4, Un: ip_types.AddressUnionIP4(p.Addr().As4())}
 	}
 	return ip_types.Prefix{Address: address, Len: uint8(p.Bits())} //nolint:gosec // G115: at most 128.
 }
