@@ -153,6 +153,10 @@ func (l *Lab) play(ctx context.Context, o Options, m materials, proxy *services.
 	if err != nil {
 		return err
 	}
+	registry, err := l.Site.serveCharts(ctx)
+	if err != nil {
+		return err
+	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx)) // ctx bounds only the start
 	l.stop = stop
 	l.run(running, "the proxy to Services", func(ctx context.Context) error {
@@ -160,6 +164,7 @@ func (l *Lab) play(ctx context.Context, o Options, m materials, proxy *services.
 	})
 	l.run(running, "the lab's manager", mgr.Start)
 	l.run(running, "the control plane", l.plane.Wait)
+	l.run(running, "the site's registry", registry)
 	if hardware != nil {
 		l.run(running, "the simulated hosts", hardware.Run)
 	}

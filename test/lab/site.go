@@ -28,7 +28,7 @@ const (
 	guardPort = 6999
 )
 
-// Host is the network's n-th address.
+// Host is the network's n-th address. Address .2 is the site's registry's.
 func (s Site) Host(n uint8) netip.Addr {
 	bytes := s.Network.Addr().As4()
 	bytes[3] = n
@@ -58,6 +58,7 @@ func (s Site) Variables() map[string]string {
 		"EDGEMETAL_NODE_ADDRESSES":              s.Pool(),
 		"EDGEMETAL_IMAGE_URL":                   image,
 		"EDGEMETAL_IMAGE_CHECKSUM":              image + ".sha256sum",
+		"EDGEMETAL_CHARTS_REPOSITORY":           s.ChartsRepository(),
 	}
 }
 
