@@ -54,8 +54,8 @@ type rolloutDecision struct {
 }
 
 // decideRollout chooses the next step of a rollout in progress: one node at a time, and the next only after the one before has a pod
-// that is ready and, with needsProof, has proved since then that its traffic is encrypted. Pods that do not work anyway come first,
-// so that a change can repair what another broke.
+// that is ready and, with needsProof, has proved since then that its traffic is encrypted. Nodes that do not work anyway come first:
+// replacing their pods takes nothing away, and can repair what another change broke.
 func decideRollout(pods []rolloutPod, reports map[string]nodeReport, total int, needsProof bool) rolloutDecision {
 	slices.SortFunc(pods, func(a, b rolloutPod) int { return cmp.Or(cmp.Compare(a.node, b.node), cmp.Compare(a.name, b.name)) })
 	d := rolloutDecision{total: total}
@@ -64,7 +64,7 @@ func decideRollout(pods []rolloutPod, reports map[string]nodeReport, total int, 
 		return d
 	}
 	var waits []string
-	var broken, next *rolloutPod
+	var broken, suspect, next *rolloutPod
 	leaving := ""
 	for i := range pods {
 		pod := &pods[i]
@@ -73,6 +73,8 @@ func decideRollout(pods []rolloutPod, reports map[string]nodeReport, total int, 
 			leaving = fmt.Sprintf("node %s: pod %s is being replaced", pod.node, pod.name)
 		case pod.outdated && !pod.ready:
 			broken = cmp.Or(broken, pod)
+		case pod.outdated && needsProof && reports[pod.node].status != corev1.ConditionTrue:
+			suspect = cmp.Or(suspect, pod)
 		case pod.outdated:
 			next = cmp.Or(next, pod)
 		default:
@@ -93,7 +95,7 @@ func decideRollout(pods []rolloutPod, reports map[string]nodeReport, total int, 
 	case len(waits) > 0:
 		d.wait = waits[0]
 	default:
-		d.remove = next
+		d.remove = cmp.Or(suspect, next)
 	}
 	return d
 }
