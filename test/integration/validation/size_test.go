@@ -97,7 +97,7 @@ func largestVPPCluster() infrav1.EdgeClusterSpec {
 	}
 	d := &spec.Dataplane
 	d.Type, d.Encryption, d.MTU = infrav1.DataplaneCalicoVPP, infrav1.Encryption{Mode: infrav1.EncryptionRequired, Protocol: infrav1.ProtocolWireGuard, Port: 65535}, 9156
-	d.Calico.VPPVersion = d.Calico.Version
+	d.KubeProxy, d.Calico.VPPVersion = infrav1.KubeProxyKeep, d.Calico.Version
 	d.VPP = &infrav1.VPP{
 		UplinkDriver: infrav1.UplinkAFPacket, RxMode: infrav1.RxModeInterrupt, PodRxMode: infrav1.RxModeInterrupt, HostTapRxMode: infrav1.RxModeInterrupt,
 		Workers: new(int32(64)), Scheduler: &infrav1.Scheduler{Policy: infrav1.SchedulerRoundRobin, Priority: 99}, MainHeapSize: new(resource.MustParse("1048576Mi")),
