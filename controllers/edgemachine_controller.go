@@ -57,6 +57,7 @@ type EdgeMachineReconciler struct {
 	hosts      hosts.Writer
 	written    cache.Cache[writtenVersion]
 	published  cache.Cache[publishedNode]
+	started    time.Time
 }
 
 // ownerGrace is how long nothing is said about the owner that a new EdgeMachine still lacks: Cluster API sets it within

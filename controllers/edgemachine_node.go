@@ -35,8 +35,8 @@ func (r *EdgeMachineReconciler) linkNode(ctx context.Context, s *machineScope) (
 		if !s.wasLinked() {
 			return s.waitForNode(infrav1.WaitingForNodeReason, "Waiting for the API server of the workload cluster to answer"), nil
 		}
-		if r.ClusterCache.GetHealthCheckingState(ctx, util.ObjectKey(s.cluster)).LastProbeTime.IsZero() {
-			// This manager has just started and not tried yet: what was linked stays so until a connection fails.
+		if r.isUntried(ctx, s) {
+			// What was linked stays so until a connection fails.
 			return true, nil
 		}
 		return s.waitForNode(infrav1.WorkloadClusterUnreachableReason, "The API server of the workload cluster does not answer"), nil
@@ -61,10 +61,29 @@ func (r *EdgeMachineReconciler) linkNode(ctx context.Context, s *machineScope) (
 	return s.reached(infrav1.NodeLinkedCondition, infrav1.NodeLinkedReason, "Node %s", s.node.Name), nil
 }
 
+const (
+	// probeRetry is when to look again whether the first connection to a workload cluster was made or has failed.
+	probeRetry = 2 * time.Second
+	// probeTimeout is how long that may take after this manager has started.
+	probeTimeout = time.Minute
+)
+
+// isUntried tells whether this manager has just started and not tried to connect to the workload cluster yet. Nobody tells when a first
+// connection fails, so it is looked at again.
+func (r *EdgeMachineReconciler) isUntried(ctx context.Context, s *machineScope) bool {
+	if !r.ClusterCache.GetHealthCheckingState(ctx, util.ObjectKey(s.cluster)).LastProbeTime.IsZero() {
+		return false
+	}
+	if time.Since(r.started) < probeTimeout {
+		s.lookAgainIn(probeRetry)
+	}
+	return true
+}
+
 // waitForNode also takes back what was known of the Node's encryption: it is proved for as long as the Node is seen.
 func (s *machineScope) waitForNode(reason, format string, args ...any) proceed {
 	if s.isEncrypted() {
-		s.judgeUnknown(infrav1.EncryptionReadyCondition, infrav1.WaitingForEarlierStepReason, "Waiting for "+infrav1.NodeLinkedCondition)
+		s.judgeUnknown(infrav1.EncryptionReadyCondition, reason, fmt.Sprintf(format, args...))
 	}
 	return s.wait(infrav1.NodeLinkedCondition, reason, format, args...)
 }
@@ -187,7 +206,7 @@ const withdrawTimeout = time.Minute
 
 // withdrawKey takes the machine's key off its Node and cordons it, before anything else is given back, so that the other nodes stop
 // expecting it at once. It happens once: the dataplane, which runs on for a while, may publish the key again. A cluster that is being
-// deleted or cannot be reached is not waited for.
+// deleted or cannot be reached is not waited for, but a manager that has just started tries to reach it.
 func (r *EdgeMachineReconciler) withdrawKey(ctx context.Context, s *machineScope) (proceed, error) {
 	if s.edgeMachine.Status.WireGuardPublicKey == "" || !s.isProvisioned() || s.cluster == nil || !s.cluster.DeletionTimestamp.IsZero() {
 		return true, nil
@@ -195,7 +214,10 @@ func (r *EdgeMachineReconciler) withdrawKey(ctx context.Context, s *machineScope
 	err := r.withdrawKeyFromNode(ctx, s)
 	switch {
 	case errors.Is(err, clustercache.ErrClusterNotConnected):
-		return true, nil
+		if !r.isUntried(ctx, s) || time.Since(r.started) >= probeTimeout {
+			return true, nil
+		}
+		return s.wait(infrav1.EncryptionReadyCondition, infrav1.DeletingReason, "Waiting for the API server of the workload cluster, to withdraw the key from the Node"), nil
 	case err != nil && time.Since(s.edgeMachine.DeletionTimestamp.Time) < withdrawTimeout:
 		return false, err
 	case err != nil:

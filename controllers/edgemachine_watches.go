@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"time"
 
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
@@ -41,6 +42,7 @@ func (r *EdgeMachineReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 	}
 	r.hosts = hosts.Writer{Client: r.Client}
 	r.written = cache.New[writtenVersion](ctx, writtenTTL)
+	r.started = time.Now()
 	r.published = cache.New[publishedNode](ctx, publishedTTL)
 	r.controller, err = capicontroller.NewControllerManagedBy(mgr, log).
 		For(&infrav1.EdgeMachine{}).

@@ -184,6 +184,26 @@ var _ = Describe("The WireGuard key of a machine", func() {
 		s.expectFree(ctx, "a", was)
 	})
 
+	It("is withdrawn first also by a manager that has just started", func(ctx context.Context) {
+		s := newEncryptedSite(ctx)
+		s.join(ctx, "m", "a")
+		Eventually(s.published(ctx, "a")).ShouldNot(BeEmpty())
+		Expect(s.manager.Stop()).To(Succeed())
+		s.deleteMachine(ctx, "m")
+		s.record()
+		s.startManager(ctx)
+		s.expectGone(ctx, "m")
+		Expect(s.published(ctx, "a")()).To(BeEmpty())
+		var changed []string
+		for _, write := range s.recorder.Writes() {
+			if write.Resource == "nodes" || write.Resource == "baremetalhosts" {
+				changed = append(changed, write.Resource)
+			}
+		}
+		Expect(changed).NotTo(BeEmpty())
+		Expect(changed[0]).To(Equal("nodes"), "%v", changed)
+	})
+
 	It("outlives managers, and comes anew with the next machine", func(ctx context.Context) {
 		s := newEncryptedSite(ctx)
 		s.addMachine(ctx, clusterName, "m", func(_ *clusterv1.Machine, m *infrav1.EdgeMachine) { m.Spec.Hold = new(true) })

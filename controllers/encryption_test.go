@@ -1,0 +1,326 @@
+// Copyright 2026 The EdgeMetal Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/cluster-api/util/conditions"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
+)
+
+func noon() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) }
+
+// reportedAt is a Node on which the agent has reported.
+func reportedAt(heartbeat time.Time, status corev1.ConditionStatus, reason, message string) *corev1.Node {
+	return &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: "worker-1"},
+		Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}, {
+			Type: encryption.NodeCondition, Status: status, Reason: reason, Message: message,
+			LastHeartbeatTime: metav1.NewTime(heartbeat), LastTransitionTime: metav1.NewTime(noon().Add(-time.Hour)),
+		}}},
+	}
+}
+
+func TestMirrorEncryption(t *testing.T) {
+	hourAgo := metav1.NewTime(noon().Add(-time.Hour))
+	for name, test := range map[string]struct {
+		node *corev1.Node
+		want metav1.Condition
+	}{
+		"no report": {&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "worker-1"}}, metav1.Condition{
+			Status: metav1.ConditionUnknown, Reason: infrav1.WaitingForAgentReason,
+			Message: "The node agent has not reported on Node worker-1 yet; see DataplaneInstalled of the EdgeCluster, and the pod edge-agent on the node in namespace edgemetal-system",
+		}},
+		"fresh": {reportedAt(noon().Add(-4*time.Minute), corev1.ConditionTrue, encryption.ReasonEncrypted, "2 peers"), metav1.Condition{
+			Status: metav1.ConditionTrue, Reason: encryption.ReasonEncrypted, Message: "2 peers", LastTransitionTime: hourAgo,
+		}},
+		"bad": {reportedAt(noon(), corev1.ConditionFalse, encryption.ReasonPeerMissing, "no peer"), metav1.Condition{
+			Status: metav1.ConditionFalse, Reason: encryption.ReasonPeerMissing, Message: "no peer", LastTransitionTime: hourAgo,
+		}},
+		"from a clock that is ahead": {reportedAt(noon().Add(time.Hour), corev1.ConditionTrue, encryption.ReasonEncrypted, ""), metav1.Condition{
+			Status: metav1.ConditionTrue, Reason: encryption.ReasonEncrypted, LastTransitionTime: hourAgo,
+		}},
+		"old": {reportedAt(noon().Add(-reportTimeout), corev1.ConditionTrue, encryption.ReasonEncrypted, ""), metav1.Condition{
+			Status: metav1.ConditionUnknown, Reason: infrav1.WaitingForAgentReason,
+			Message: "The node agent has not reported on Node worker-1 since 2026-11-22T11:55Z; see the pod edge-agent on the node in namespace edgemetal-system",
+		}},
+		"true without a reason": {reportedAt(noon(), corev1.ConditionTrue, "", ""), metav1.Condition{
+			Status: metav1.ConditionTrue, Reason: infrav1.EncryptionReadyReason, LastTransitionTime: hourAgo,
+		}},
+		"false with a reason that no condition may have": {reportedAt(noon(), corev1.ConditionFalse, "no peer!", ""), metav1.Condition{
+			Status: metav1.ConditionFalse, Reason: infrav1.NodesNotEncryptedReason, LastTransitionTime: hourAgo,
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, mirrorEncryption(test.node, noon())); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	long := mirrorEncryption(reportedAt(noon(), corev1.ConditionFalse, "X", strings.Repeat("ü", 40000)), noon()).Message
+	if len(long) > 32768 || !strings.HasSuffix(long, "ü...") {
+		t.Errorf("a message of %d bytes that ends in %q", len(long), long[len(long)-8:])
+	}
+}
+
+func TestNodeChange(t *testing.T) {
+	base := func() *corev1.Node {
+		node := reportedAt(noon(), corev1.ConditionTrue, encryption.ReasonEncrypted, "2 peers")
+		node.Annotations = map[string]string{encryption.PublicKeyAnnotation: "k"}
+		return node
+	}
+	for name, test := range map[string]struct {
+		change func(*corev1.Node)
+		want   bool
+	}{
+		"nothing":                  {func(*corev1.Node) {}, false},
+		"heartbeat":                {func(n *corev1.Node) { n.Status.Conditions[1].LastHeartbeatTime.Time = noon().Add(2 * time.Minute) }, false},
+		"heartbeat after a pause":  {func(n *corev1.Node) { n.Status.Conditions[1].LastHeartbeatTime.Time = noon().Add(reportTimeout) }, true},
+		"another condition":        {func(n *corev1.Node) { n.Status.Conditions[0].Status = corev1.ConditionFalse }, false},
+		"status":                   {func(n *corev1.Node) { n.Status.Conditions[1].Status = corev1.ConditionFalse }, true},
+		"reason":                   {func(n *corev1.Node) { n.Status.Conditions[1].Reason = "Other" }, true},
+		"message":                  {func(n *corev1.Node) { n.Status.Conditions[1].Message = "3 peers" }, true},
+		"condition gone":           {func(n *corev1.Node) { n.Status.Conditions = nil }, true},
+		"key":                      {func(n *corev1.Node) { n.Annotations[encryption.PublicKeyAnnotation] = "other" }, true},
+		"another annotation":       {func(n *corev1.Node) { n.Annotations["a"] = "b" }, false},
+		"failure domain":           {func(n *corev1.Node) { n.Labels = map[string]string{encryption.FailureDomainLabel: "r"} }, true},
+		"provider ID":              {func(n *corev1.Node) { n.Spec.ProviderID = "p" }, true},
+		"taints, the node agent's": {func(n *corev1.Node) { n.Spec.Taints = []corev1.Taint{{Key: encryption.NotReadyTaint}} }, false},
+	} {
+		after := base()
+		test.change(after)
+		if got := isNodeChange(base(), after); got != test.want {
+			t.Errorf("%s: wakes the machine %t, want %t", name, got, test.want)
+		}
+	}
+}
+
+// encryptedScope is a machine of a cluster that requires encryption.
+func encryptedScope(mode infrav1.EncryptionMode) *machineScope {
+	s := &machineScope{edgeMachine: &infrav1.EdgeMachine{}, edgeCluster: &infrav1.EdgeCluster{}}
+	s.edgeMachine.Spec.ProviderID = "edgemetal://n/h/m"
+	s.edgeMachine.Status.WireGuardPublicKey = "ours"
+	s.edgeMachine.Status.FailureDomain = "rack-1"
+	s.edgeCluster.Spec.Dataplane.Encryption.Mode = mode
+	return s
+}
+
+func TestWantedNode(t *testing.T) {
+	type outcome struct {
+		key, domain string
+		tainted     bool
+	}
+	for name, test := range map[string]struct {
+		mode   infrav1.EncryptionMode
+		change func(*machineScope, *corev1.Node)
+		want   outcome
+	}{
+		"new, without a taint": {infrav1.EncryptionRequired, func(*machineScope, *corev1.Node) {}, outcome{"ours", "rack-1", true}},
+		"new, Preferred":       {infrav1.EncryptionPreferred, func(*machineScope, *corev1.Node) {}, outcome{"ours", "rack-1", false}},
+		"new, Disabled": {infrav1.EncryptionDisabled, func(s *machineScope, _ *corev1.Node) {
+			s.edgeMachine.Status.WireGuardPublicKey = ""
+		}, outcome{"", "rack-1", false}},
+		"new, no dataplane of ours": {infrav1.EncryptionDisabled, func(s *machineScope, _ *corev1.Node) {
+			s.edgeCluster.Spec.Dataplane.Type = infrav1.DataplaneNone
+		}, outcome{"", "", false}},
+		"seen before": {infrav1.EncryptionRequired, func(s *machineScope, _ *corev1.Node) {
+			s.reached(infrav1.NodeLinkedCondition, infrav1.NodeLinkedReason, "")
+		}, outcome{"ours", "rack-1", false}},
+		"reported on": {infrav1.EncryptionRequired, func(_ *machineScope, n *corev1.Node) {
+			n.Status = reportedAt(noon(), corev1.ConditionFalse, encryption.ReasonTunnelMissing, "").Status
+		}, outcome{"ours", "rack-1", false}},
+		"with a foreign key": {infrav1.EncryptionPreferred, func(_ *machineScope, n *corev1.Node) {
+			n.Annotations = map[string]string{encryption.PublicKeyAnnotation: "theirs"}
+		}, outcome{"ours", "rack-1", false}},
+		"with a foreign key that VPP has": {infrav1.EncryptionPreferred, func(_ *machineScope, n *corev1.Node) {
+			n.Annotations = map[string]string{encryption.PublicKeyAnnotation: "theirs"}
+			n.Status = reportedAt(noon(), corev1.ConditionFalse, encryption.ReasonKeyMismatch, "").Status
+		}, outcome{"theirs", "rack-1", false}},
+		"of a failure domain that was taken away": {infrav1.EncryptionPreferred, func(s *machineScope, n *corev1.Node) {
+			s.edgeMachine.Status.FailureDomain = ""
+			n.Labels = map[string]string{encryption.FailureDomainLabel: "by hand"}
+		}, outcome{"ours", "by hand", false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, node := encryptedScope(test.mode), &corev1.Node{}
+			test.change(s, node)
+			before := node.DeepCopy()
+			wanted := s.wantedNode(node)
+			got := outcome{wanted.Annotations[encryption.PublicKeyAnnotation], wanted.Labels[encryption.FailureDomainLabel], len(wanted.Spec.Taints) == 1}
+			if got != test.want {
+				t.Errorf("got %+v, want %+v", got, test.want)
+			}
+			if wanted.Spec.ProviderID != "edgemetal://n/h/m" {
+				t.Errorf("provider ID %q", wanted.Spec.ProviderID)
+			}
+			if diff := cmp.Diff(before, node); diff != "" {
+				t.Errorf("the Node of the cache was changed:\n%s", diff)
+			}
+		})
+	}
+}
+
+// member is a machine on a host, with what it says of its encryption.
+func member(host string, status metav1.ConditionStatus, reason string) infrav1.EdgeMachine {
+	m := infrav1.EdgeMachine{ObjectMeta: metav1.ObjectMeta{Name: "m-" + host}}
+	m.Status.Host = host
+	if reason != "" {
+		conditions.Set(&m, metav1.Condition{Type: infrav1.EncryptionReadyCondition, Status: status, Reason: reason, Message: "because", LastTransitionTime: metav1.NewTime(noon())})
+	}
+	return m
+}
+
+func TestJudgeClusterEncryption(t *testing.T) {
+	good, bad := member("a", metav1.ConditionTrue, encryption.ReasonEncrypted), member("b", metav1.ConditionFalse, encryption.ReasonPeerKeyUnknown)
+	deleted := *bad.DeepCopy()
+	deleted.DeletionTimestamp = new(metav1.NewTime(noon()))
+	var many []infrav1.EdgeMachine
+	for i := range 8 {
+		many = append(many, member(fmt.Sprintf("n%d", 7-i), metav1.ConditionUnknown, infrav1.WaitingForAgentReason))
+	}
+	const since = " since 2026-11-22T12:00Z (because)"
+	for name, test := range map[string]struct {
+		members []infrav1.EdgeMachine
+		ready   bool
+		want    string
+	}{
+		"none":        {nil, false, "No machine has a host yet"},
+		"without one": {[]infrav1.EdgeMachine{member("", "", "")}, false, "No machine has a host yet"},
+		"all":         {[]infrav1.EdgeMachine{good, good}, true, "2 of 2 nodes encrypted"},
+		"some":        {[]infrav1.EdgeMachine{good, bad}, false, "1 of 2 nodes encrypted; b: PeerKeyUnknown" + since},
+		"deleted":     {[]infrav1.EdgeMachine{good, deleted, member("", "", "")}, true, "1 of 1 nodes encrypted"},
+		"not judged":  {[]infrav1.EdgeMachine{good, member("c", "", "")}, false, "1 of 2 nodes encrypted; c: WaitingForEarlierStep"},
+		"many": {many, false, "0 of 8 nodes encrypted; n0: WaitingForAgent" + since + "; n1: WaitingForAgent" + since + "; n2: WaitingForAgent" + since +
+			"; n3: WaitingForAgent" + since + "; n4: WaitingForAgent" + since + "; and 3 more"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := judgeClusterEncryption(&clusterScope{members: test.members})
+			if (got.Status == metav1.ConditionTrue) != test.ready || got.Message != test.want {
+				t.Errorf("got %s: %s\nwant %t: %s", got.Status, got.Message, test.ready, test.want)
+			}
+		})
+	}
+}
+
+func TestReadyWithEncryption(t *testing.T) {
+	for _, mode := range []infrav1.EncryptionMode{"", infrav1.EncryptionRequired, infrav1.EncryptionPreferred, infrav1.EncryptionDisabled} {
+		s := encryptedScope(mode)
+		for _, condition := range machineConditions(s) {
+			s.reached(condition, "Done", "")
+		}
+		if has := conditions.Has(s.edgeMachine, infrav1.EncryptionReadyCondition); has != (mode != infrav1.EncryptionDisabled) {
+			t.Errorf("mode %q: EncryptionReady is among the conditions: %t", mode, has)
+		}
+		s.setEncryption(metav1.Condition{Status: metav1.ConditionFalse, Reason: encryption.ReasonTunnelDown})
+		updateMachineStatus(s)
+		want := mode == infrav1.EncryptionPreferred || mode == infrav1.EncryptionDisabled
+		if got := conditions.IsTrue(s.edgeMachine, infrav1.ReadyCondition); got != want {
+			t.Errorf("mode %q: ready %t without encryption", mode, got)
+		}
+	}
+}
+
+func TestSiteNeedsItsDataplane(t *testing.T) {
+	c := &infrav1.EdgeCluster{}
+	conditions.Set(c, metav1.Condition{Type: infrav1.NetworksValidCondition, Status: metav1.ConditionTrue, Reason: "R"})
+	conditions.Set(c, metav1.Condition{Type: infrav1.ControlPlaneEndpointReadyCondition, Status: metav1.ConditionTrue, Reason: "R"})
+	if got := summarize(c, siteConditions(c), false); got.Status != metav1.ConditionFalse || got.Message != "DataplaneInstalled: Not looked at yet" {
+		t.Errorf("before the dataplane was looked at: %s %s", got.Status, got.Message)
+	}
+	c.Spec.Dataplane.Type = infrav1.DataplaneNone
+	if got := summarize(c, siteConditions(c), false); got.Status != metav1.ConditionTrue {
+		t.Errorf("without a dataplane: %s %s", got.Status, got.Message)
+	}
+}
+
+func TestEncryptionEventsWakeTheCluster(t *testing.T) {
+	good, bad := member("a", metav1.ConditionTrue, encryption.ReasonEncrypted), member("a", metav1.ConditionFalse, encryption.ReasonPeerMissing)
+	plain, moved := member("a", "", ""), member("b", metav1.ConditionTrue, encryption.ReasonEncrypted)
+	let := encryptionPredicates()
+	for name, test := range map[string]struct{ got, want bool }{
+		"created with a report":     {let.Create(event.CreateEvent{Object: &good}), true},
+		"created without":           {let.Create(event.CreateEvent{Object: &plain}), false},
+		"deleted with a report":     {let.Delete(event.DeleteEvent{Object: &good}), true},
+		"deleted without":           {let.Delete(event.DeleteEvent{Object: &plain}), false},
+		"the first report":          {let.Update(event.UpdateEvent{ObjectOld: &plain, ObjectNew: &good}), true},
+		"another report":            {let.Update(event.UpdateEvent{ObjectOld: &good, ObjectNew: &bad}), true},
+		"the same report":           {let.Update(event.UpdateEvent{ObjectOld: &good, ObjectNew: &good}), false},
+		"another host":              {let.Update(event.UpdateEvent{ObjectOld: &good, ObjectNew: &moved}), true},
+		"a cluster without":         {let.Update(event.UpdateEvent{ObjectOld: &plain, ObjectNew: &plain}), false},
+		"something else altogether": {let.Update(event.UpdateEvent{ObjectOld: &corev1.Node{}, ObjectNew: &corev1.Node{}}), false},
+	} {
+		if test.got != test.want {
+			t.Errorf("%s: wakes the cluster %t, want %t", name, test.got, test.want)
+		}
+	}
+}
+
+func TestEncryptionTurned(t *testing.T) {
+	good, bad := member("a", metav1.ConditionTrue, encryption.ReasonEncrypted), member("a", metav1.ConditionFalse, encryption.ReasonPeerMissing)
+	for name, test := range map[string]struct {
+		before, after infrav1.EdgeMachine
+		want          string
+	}{
+		"encrypted":    {bad, good, corev1.EventTypeNormal},
+		"lost":         {good, bad, corev1.EventTypeWarning},
+		"still":        {good, good, ""},
+		"still not":    {bad, bad, ""},
+		"the first":    {member("a", "", ""), good, corev1.EventTypeNormal},
+		"not the last": {member("a", "", ""), bad, ""},
+	} {
+		if kind, condition := encryptionTurned(&test.before, &test.after); kind != test.want || (condition != nil) != (kind != "") {
+			t.Errorf("%s: event of type %q, want %q", name, kind, test.want)
+		}
+	}
+}
+
+func TestTrim(t *testing.T) {
+	secret := func(name string, data map[string]string) *corev1.Secret {
+		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "m"}}}, Data: map[string][]byte{}}
+		for key, value := range data {
+			s.Data[key] = []byte(value)
+		}
+		return s
+	}
+	for name, test := range map[string]struct {
+		secret *corev1.Secret
+		want   map[string][]byte
+	}{
+		"kubeconfig":       {secret("edge-kubeconfig", map[string]string{"value": "v"}), map[string][]byte{"value": []byte("v")}},
+		"key pair":         {secret("m-wireguard", map[string]string{"privateKey": "secret", "publicKey": "public"}), map[string][]byte{"publicKey": []byte("public")}},
+		"host config":      {secret("m-host-config", map[string]string{"userData": "secret"}), nil},
+		"pre-shared key":   {secret("edge-ipsec-psk", map[string]string{"psk": "secret"}), nil},
+		"of another name":  {secret("other", map[string]string{"publicKey": "public"}), nil},
+		"key pair, broken": {secret("m-wireguard", map[string]string{"privateKey": "secret"}), nil},
+	} {
+		trimmed, err := TrimSecret(test.secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: test.secret.Name}, Data: test.want}, trimmed); diff != "" {
+			t.Errorf("%s:\n%s", name, diff)
+		}
+	}
+	node := reportedAt(noon(), corev1.ConditionTrue, encryption.ReasonEncrypted, "")
+	want := node.Status.Conditions[1:]
+	node.Status.Images = []corev1.ContainerImage{{Names: []string{"i"}}}
+	node.Status.Addresses = []corev1.NodeAddress{{Address: "192.0.2.1"}}
+	trimmed, err := TrimNode(node.DeepCopy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(corev1.NodeStatus{Addresses: node.Status.Addresses, Conditions: want}, trimmed.(*corev1.Node).Status); diff != "" {
+		t.Error(diff)
+	}
+}
