@@ -5,6 +5,7 @@ package validation
 
 import (
 	"context"
+	"os"
 	"slices"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -20,6 +21,8 @@ import (
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/calico"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
+	helmcharts "github.com/edgemetal/cluster-api-provider-edgemetal/internal/charts"
+	labcharts "github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/charts"
 )
 
 // rendered is the plan of a dataplane on the usual cluster.
@@ -80,6 +83,60 @@ var _ = DescribeTable("What is rendered is taken by an API server without a word
 	Entry("eBPF", of(infrav1.DataplaneCalicoEBPF)),
 	Entry("nftables and routers", of(infrav1.DataplaneCalicoNftables, router("192.0.2.1", func(p *infrav1.BGPPeer) { p.Password = &infrav1.SecretReference{Name: "tor"} }))),
 )
+
+// installDefinitions installs Calico's definitions: the lab's, or the genuine ones where there is a folder with them.
+func installDefinitions(ctx context.Context) {
+	GinkgoHelper()
+	archives, err := labcharts.Pack(calico.DefaultVersion, os.Getenv(labcharts.DirVariable))
+	Expect(err).NotTo(HaveOccurred())
+	objects, err := helmcharts.Render(helmcharts.Archive{Data: archives[labcharts.Key(labcharts.Definitions, calico.DefaultVersion)]}, helmcharts.Release{
+		Name: calico.CRDsChart, Namespace: "tigera-operator", KubeVersion: "v1.36.3",
+	})
+	Expect(err).NotTo(HaveOccurred())
+	for _, object := range objects {
+		// Large ones do not fit into the annotation that others than the server would write.
+		Expect(server.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner("charts"))).To(Succeed(), object.GetName())
+		DeferCleanup(func(ctx context.Context) { Expect(server.Client.Delete(ctx, object)).To(Succeed()) })
+	}
+	for _, object := range objects {
+		Eventually(func(g Gomega) {
+			g.Expect(server.Client.Get(ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
+			conditions, _, err := unstructured.NestedSlice(object.Object, "status", "conditions")
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(conditions).To(ContainElement(And(HaveKeyWithValue("type", "Established"), HaveKeyWithValue("status", "True"))), object.GetName())
+		}, "30s").Should(Succeed())
+	}
+}
+
+var _ = Describe("Calico's definitions", Ordered, func() {
+	BeforeAll(installDefinitions)
+
+	DescribeTable("take what is rendered for",
+		func(ctx context.Context, changes ...clusterChange) {
+			kinds := map[string]bool{}
+			for _, step := range rendered(changes...).Steps {
+				for _, object := range step.Objects {
+					if server.Scheme.Recognizes(object.GroupVersionKind()) {
+						continue
+					}
+					kinds[object.GetKind()] = true
+					Eventually(func() error {
+						return server.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(object.DeepCopy()), client.DryRunAll, client.FieldOwner("edgemetal"))
+					}, "20s").Should(Succeed(), "%s %s", object.GetKind(), object.GetName())
+				}
+			}
+			Expect(kinds).To(And(HaveKey("FelixConfiguration"), HaveKey("Installation"), HaveKey("APIServer")))
+		},
+		Entry("VPP", vpp()),
+		Entry("VPP, routers and load balancers", vpp(router("192.0.2.1", func(p *infrav1.BGPPeer) { p.ASNumber, p.Password = 2147483647, &infrav1.SecretReference{Name: "tor"} }),
+			func(d *infrav1.Dataplane) {
+				d.Calico.Registry, d.BGP.Advertise = "registry.example.com/mirror", infrav1.Advertise{ClusterIPs: []string{"10.96.0.0/12"}, ExternalIPs: []string{"198.51.100.0/25"}, LoadBalancerIPs: []string{"203.0.113.0/24"}}
+			})),
+		Entry("eBPF without kube-proxy", of(infrav1.DataplaneCalicoEBPF, func(d *infrav1.Dataplane) { d.KubeProxy = infrav1.KubeProxyReplace })),
+		Entry("nftables and IPv6 routers", of(infrav1.DataplaneCalicoNftables, router("2001:db8::1", nil))),
+		Entry("iptables in clear", of(infrav1.DataplaneCalicoIptables, inClear, pools(pool("10.244.0.0/16", infrav1.EncapsulationNone)))),
+	)
+})
 
 var _ = Describe("A node agent", Ordered, func() {
 	var node, other *corev1.Node
