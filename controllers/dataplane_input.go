@@ -4,7 +4,6 @@
 package controllers
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -16,7 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
-	"github.com/edgemetal/cluster-api-provider-edgemetal/bootstrap/hostnet"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/calico"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/support"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/internal/charts"
@@ -54,10 +52,7 @@ func (r *DataplaneReconciler) checkDataplane(ctx context.Context, s *dataplaneSc
 	if problems := calico.Check(s.input); len(problems) > 0 {
 		return s.wait(infrav1.DataplaneInvalidReason, "%v", &support.Error{Problems: problems}), nil
 	}
-	if cmp.Or(site.Dataplane.Type, infrav1.DataplaneCalicoVPP) != infrav1.DataplaneCalicoVPP {
-		return true, nil
-	}
-	return r.findUplink(ctx, s, machines)
+	return r.findLinks(ctx, s, machines)
 }
 
 // readMachines of the cluster, shared with the cache: not to be changed.
@@ -90,52 +85,6 @@ func (r *DataplaneReconciler) architectures(ctx context.Context, machines []infr
 	}
 	slices.Sort(found)
 	return slices.Compact(found), nil
-}
-
-// findUplink finds the name of the link that VPP takes over: the same in all machines that there are, or, while there are none, in
-// all templates. One machine that does not fit is judged by itself and gets no host.
-func (r *DataplaneReconciler) findUplink(ctx context.Context, s *dataplaneScope, machines []infrav1.EdgeMachine) (proceed, error) {
-	type holder struct {
-		name string
-		spec infrav1.EdgeMachineSpec
-	}
-	var holders []holder
-	for i := range machines {
-		if machines[i].Spec.ProviderID != "" {
-			holders = append(holders, holder{"EdgeMachine " + machines[i].Name, machines[i].Spec})
-		}
-	}
-	if len(holders) == 0 {
-		templates := &infrav1.EdgeMachineTemplateList{}
-		if err := r.Client.List(ctx, templates, client.InNamespace(s.edgeCluster.Namespace), client.MatchingFields{templateClusterIndex: s.cluster.Name}, client.UnsafeDisableDeepCopy); err != nil {
-			return false, fmt.Errorf("listing EdgeMachineTemplates: %w", err)
-		}
-		for i := range templates.Items {
-			holders = append(holders, holder{"EdgeMachineTemplate " + templates.Items[i].Name, templates.Items[i].Spec.Template.Spec})
-		}
-	}
-	for i := range machines {
-		holders = append(holders, holder{"EdgeMachine " + machines[i].Name, machines[i].Spec})
-	}
-	if len(holders) == 0 {
-		return s.wait(infrav1.WaitingForControlPlaneReason, "Waiting for a machine, whose link in network %q VPP takes over", s.input.Network.Name), nil
-	}
-	// In the order of their names, so that the same one is named each time.
-	first := ""
-	for _, h := range holders {
-		uplink, err := hostnet.UplinkOf(h.spec.Links, h.spec.Interfaces, s.edgeCluster.Spec.Networks, s.input.Network.Name)
-		if err != nil {
-			return s.wait(infrav1.DataplaneInvalidReason, "%s: %v", h.name, err), nil
-		}
-		if s.input.Uplink == "" {
-			s.input.Uplink, first = uplink.Link, h.name
-		}
-		if uplink.Link != s.input.Uplink {
-			return s.wait(infrav1.DataplaneInvalidReason, "links: network %q is on %q in %s and on %q in %s; VPP has one configuration for all nodes: give that link the same name in all machine templates of the cluster",
-				s.input.Network.Name, s.input.Uplink, first, uplink.Link, h.name), nil
-		}
-	}
-	return true, nil
 }
 
 // secretKey is an entry of a Secret of the EdgeCluster's namespace; Name is empty for the pre-shared key of IPsec.
