@@ -172,7 +172,7 @@ const (
 set -eu
 device=%s port=%d key=%s
 netdev=%s runtime_key=%s runtime_netdev=%s
-if command -v ip >/dev/null && command -v wg >/dev/null; then
+if ip -V >/dev/null 2>&1 && wg --version >/dev/null 2>&1; then
 	ip link show dev "$device" >/dev/null 2>&1 || ip link add dev "$device" type wireguard
 	if [ "$(wg show "$device" public-key)" = "(none)" ]; then
 		wg set "$device" listen-port "$port" private-key "$key"

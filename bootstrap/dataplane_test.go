@@ -195,11 +195,13 @@ func (h host) run(t *testing.T) (printed string, calls []string, failure error) 
 
 func TestWireGuardDevice(t *testing.T) {
 	const (
-		noDevice   = "[ \"$2\" = add ]\n"
+		noDevice   = "[ \"$2\" != show ]\n"
 		setKey     = "wg set wireguard.cali listen-port 51820 private-key /etc/edgemetal/wireguard.key"
 		publicKey  = "wg show wireguard.cali public-key"
 		showDevice = "ip link show dev wireguard.cali"
 		isActive   = "systemctl --quiet is-active systemd-networkd"
+		hasIP      = "ip -V"
+		hasWG      = "wg --version"
 	)
 	networkd := map[string]string{
 		"systemctl": "", "install": "", "networkctl": "cat /dev/null > ROOT/sys/class/net/wireguard.cali\n",
@@ -210,12 +212,12 @@ func TestWireGuardDevice(t *testing.T) {
 		want      []string
 		fails     string
 	}{
-		"with wg": {programs: map[string]string{"ip": noDevice, "wg": "[ \"$1\" = set ] || echo '(none)'\n"},
-			want: []string{showDevice, "ip link add dev wireguard.cali type wireguard", publicKey, setKey}},
-		"with wg, device without a key": {programs: map[string]string{"ip": "", "wg": "[ \"$1\" = set ] || echo '(none)'\n"},
-			want: []string{showDevice, publicKey, setKey}},
+		"with wg": {programs: map[string]string{"ip": noDevice, "wg": "[ \"$1\" != show ] || echo '(none)'\n"},
+			want: []string{hasIP, hasWG, showDevice, "ip link add dev wireguard.cali type wireguard", publicKey, setKey}},
+		"with wg, device without a key": {programs: map[string]string{"ip": "", "wg": "[ \"$1\" != show ] || echo '(none)'\n"},
+			want: []string{hasIP, hasWG, showDevice, publicKey, setKey}},
 		"with wg, device with a key": {programs: map[string]string{"ip": "", "wg": "echo 2wEfKG9yUUo6hNRK0uTdYyJEuJVDhJsmlqzFMNnAC2c=\n"},
-			want: []string{showDevice, publicKey}},
+			want: []string{hasIP, hasWG, showDevice, publicKey}},
 		"with systemd-networkd": {programs: networkd,
 			want: []string{isActive,
 				"install -o root -g systemd-network -m 0640 /etc/edgemetal/wireguard.key /run/edgemetal/wireguard.key",
