@@ -4,6 +4,7 @@ SHELL := /usr/bin/env bash -o errexit -o nounset -o pipefail
 
 VERSION ?= v0.1.0
 IMAGE ?= ghcr.io/edgemetal/cluster-api-edgemetal-controller
+AGENT_IMAGE ?= ghcr.io/edgemetal/edge-agent
 PLATFORMS ?= linux/amd64,linux/arm64
 # Time limit of each test binary under test/.
 TEST_TIMEOUT ?= 30m
@@ -29,12 +30,13 @@ help: ## List the targets.
 ##@ Build
 
 .PHONY: build
-build: ## Build bin/manager.
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/manager ./cmd/manager
+build: ## Build bin/manager and bin/edge-agent.
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/manager ./cmd/edge-agent
 
 .PHONY: image
-image: ## Build the manager's container image for PLATFORMS (needs docker buildx).
-	docker buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) --tag $(IMAGE):$(VERSION) .
+image: ## Build the container images of manager and node agent for PLATFORMS (needs docker buildx).
+	docker buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) --target manager --tag $(IMAGE):$(VERSION) .
+	docker buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) --target edge-agent --tag $(AGENT_IMAGE):$(VERSION) .
 
 .PHONY: release
 release: ## Write OUT/infrastructure-edgemetal/VERSION: a provider repository for clusterctl.
@@ -87,8 +89,8 @@ bench-sweep: ## The same for 100, 300 and 1,000 machines.
 ##@ Try
 
 .PHONY: quickstart
-quickstart: release ## Bring up a cluster on simulated hosts in the local lab.
-	$(LAB) quickstart
+quickstart: release ## Bring up an encrypted cluster on simulated hosts in the local lab; QUICKSTART_FLAGS=--leak: with a fault.
+	$(LAB) quickstart $(QUICKSTART_FLAGS)
 
 .PHONY: quickstart-down
 quickstart-down: ## Stop the local lab.

@@ -20,7 +20,7 @@ import (
 )
 
 // errNotEncrypted ends `status` when the node is not encrypted, so that scripts need not read what it prints.
-var errNotEncrypted = errors.New("not encrypted") //nolint:gochecknoglobals // An error value.
+var errNotEncrypted = errors.New("not encrypted")
 
 // printStatus is the command status.
 func printStatus(ctx context.Context, args []string, out io.Writer) error {

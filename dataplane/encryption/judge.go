@@ -22,7 +22,7 @@ func Judge(e Expectation, o Observation) Verdict {
 	noTunnel := e.Protocol == WireGuard && len(ownTunnels(e, o)) == 0
 	for _, peer := range peers {
 		// Without a tunnel it goes without saying that it has no peers.
-		if peer.State == PeerFailed && !(noTunnel && peer.Reason == ReasonPeerMissing) {
+		if peer.State == PeerFailed && (!noTunnel || peer.Reason != ReasonPeerMissing) {
 			missing = append(missing, Finding{Reason: peer.Reason, Node: peer.Node, Message: peer.Message})
 		}
 	}
@@ -83,10 +83,10 @@ func conclude(e Expectation, missing []Finding, peers []PeerVerdict) Verdict {
 func summarize(missing []Finding) string {
 	var told []string
 	for i, finding := range missing {
-		switch {
-		case i == maxFindings:
+		switch i {
+		case maxFindings:
 			return strings.Join(told, "; ") + fmt.Sprintf("; and %d more", len(missing)-maxFindings)
-		case i == 0:
+		case 0:
 			told = append(told, finding.Message)
 		default:
 			told = append(told, finding.Reason+": "+finding.Message)

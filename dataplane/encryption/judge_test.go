@@ -115,7 +115,9 @@ func soundCases() []verdictCase {
 
 func tunnelCases() []verdictCase {
 	return []verdictCase{
-		{"unreachable", func(s *site) { s.o = Observation{Backend: VPP, Unreachable: "VPP is not running; see the pod calico-vpp-node"} }, ReasonDataplaneUnreachable, []string{"calico-vpp-node"}, PeerFailed},
+		{"unreachable", func(s *site) {
+			s.o = Observation{Backend: VPP, Unreachable: "VPP is not running; see the pod calico-vpp-node"}
+		}, ReasonDataplaneUnreachable, []string{"calico-vpp-node"}, PeerFailed},
 		{"no tunnel", func(s *site) { s.o.Tunnels, s.o.Peers = nil, nil }, ReasonTunnelMissing, []string{" a ", VPPExecFile, "restart"}, PeerFailed},
 		{"no device", func(s *site) { s.onKernel(); s.o.Tunnels = nil }, ReasonTunnelMissing, []string{"a has no device", KernelKeyFile}, PeerFailed},
 		{"two tunnels", func(s *site) {

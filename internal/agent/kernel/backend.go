@@ -117,7 +117,7 @@ func (b *Backend) setKey(e encryption.Expectation, device string) error {
 // Felix asks for no keepalives. The datagram is for nobody: the discard port (RFC 863) of the first address of the peer's block.
 func awake(device netlink.Link, to net.IP) error {
 	dialer := net.Dialer{Control: bindTo(device.Attrs().Name)}
-	conn, err := dialer.Dial("udp", net.JoinHostPort(to.String(), "9")) //nolint:noctx // UDP does not wait.
+	conn, err := dialer.Dial("udp", net.JoinHostPort(to.String(), "9"))
 	if err != nil {
 		return err
 	}

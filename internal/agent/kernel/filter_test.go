@@ -78,9 +78,9 @@ func TestFilter(t *testing.T) {
 
 func TestFingerprint(t *testing.T) {
 	a := encryption.Expectation{PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}}
-	b := a
+	b, same := a, a
 	b.ServiceCIDRs = []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}
-	if fingerprint(a) != fingerprint(a) || fingerprint(a) == fingerprint(b) {
+	if fingerprint(a) != fingerprint(same) || fingerprint(a) == fingerprint(b) {
 		t.Errorf("%d, %d", fingerprint(a), fingerprint(b))
 	}
 }

@@ -49,11 +49,11 @@ func observeGuard(e encryption.Expectation, uplinks []int) (encryption.Guard, er
 		ok := len(guards) == 1 && guards[0].first
 		for _, g := range guards {
 			guard.Present = true
-			counters, print, err := readCounters(g.program)
+			counters, found, err := readCounters(g.program)
 			if err != nil {
 				return guard, errors.Join(err, closeAll(guards))
 			}
-			ok = ok && print == fingerprint(e)
+			ok = ok && found == fingerprint(e)
 			for i := range sums {
 				sums[i].Packets += counters[i].Packets
 				sums[i].Bytes += counters[i].Bytes
@@ -155,7 +155,7 @@ func readCounters(program *ebpf.Program) ([]counter, uint64, error) {
 	defer m.Close()
 	values := make([]counter, len(rules())+1)
 	for i := range values {
-		if err := m.Lookup(uint32(i), &values[i]); err != nil { //nolint:gosec // G115: a few.
+		if err := m.Lookup(uint32(i), &values[i]); err != nil {
 			return nil, 0, fmt.Errorf("reading the guard's counters: %w", err)
 		}
 	}
@@ -187,7 +187,7 @@ func installOn(e encryption.Expectation, index int) error {
 	}
 	defer func() { _ = closeAll(old) }()
 	if len(old) == 1 && old[0].first {
-		if _, print, err := readCounters(old[0].program); err == nil && print == fingerprint(e) {
+		if _, found, err := readCounters(old[0].program); err == nil && found == fingerprint(e) {
 			return nil
 		}
 	}

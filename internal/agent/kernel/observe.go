@@ -211,7 +211,7 @@ func toPrefix(n *net.IPNet) (netip.Prefix, bool) {
 func bindTo(device string) func(network, address string, conn syscall.RawConn) error {
 	return func(_, _ string, conn syscall.RawConn) error {
 		var bound error
-		err := conn.Control(func(fd uintptr) { bound = unix.BindToDevice(int(fd), device) }) //nolint:gosec // G115: a file descriptor.
+		err := conn.Control(func(fd uintptr) { bound = unix.BindToDevice(int(fd), device) })
 		return errors.Join(err, bound)
 	}
 }

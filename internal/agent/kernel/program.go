@@ -191,13 +191,18 @@ func (p *program) match(name string, at int16, prefix netip.Prefix, then string)
 		var mask [4]byte
 		binary.BigEndian.PutUint32(mask[:], ^uint32(0)<<max(0, 32-bits))
 		p.add(
-			asm.LoadMem(asm.R7, asm.RFP, at+int16(4*word), asm.Word), //nolint:gosec // G115: an address has at most four words.
-			asm.And.Imm32(asm.R7, int32(binary.NativeEndian.Uint32(mask[:]))),
-			asm.JNE.Imm32(asm.R7, int32(binary.NativeEndian.Uint32(network[4*word:])), other),
+			asm.LoadMem(asm.R7, asm.RFP, at+int16(4*word), asm.Word),
+			asm.And.Imm32(asm.R7, asWord(mask[:])),
+			asm.JNE.Imm32(asm.R7, asWord(network[4*word:]), other),
 		)
 	}
 	p.add(asm.Ja.Label(then))
 	p.label(other, asm.Mov.Imm(asm.R9, 0))
+}
+
+// asWord reads four bytes of an address as the program does.
+func asWord(b []byte) int32 {
+	return int32(binary.NativeEndian.Uint32(b)) //nolint:gosec // G115: an operand is signed, and the program takes it as it is.
 }
 
 // count adds the packet to the counter whose place is in R8, and drops it.

@@ -74,7 +74,7 @@ func addThreads(stat adapter.CombinedCounterStat) []adapter.CombinedCounter {
 func byteCounts(sum []adapter.CombinedCounter) map[uint32]uint64 {
 	counts := map[uint32]uint64{}
 	for i, counter := range sum {
-		counts[uint32(i)] = counter.Bytes() //nolint:gosec // G115: an interface's index is 32 bits.
+		counts[uint32(i)] = counter.Bytes()
 	}
 	return counts
 }

@@ -113,7 +113,7 @@ func (g guardState) list(index uint32) (input, output []uint32) {
 
 func (s *session) observeGuard(ctx context.Context, e encryption.Expectation, uplink encryption.Interface, routes []ip.IPRoute, c counters) (encryption.Guard, error) {
 	if s.noACL != nil {
-		return encryption.Guard{Problem: fmt.Sprintf("VPP's acl plugin cannot be used: %v", s.noACL)}, nil
+		return encryption.Guard{Problem: fmt.Sprintf("VPP's acl plugin cannot be used: %v", s.noACL)}, nil //nolint:nilerr // The finding tells it.
 	}
 	state, err := s.readGuard(ctx)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
-	"encoding/json"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -101,7 +101,7 @@ func playHost(keyFile string) error {
 		return err
 	}
 	h := &host{backend: backend}
-	input, output := json.NewDecoder(bufio.NewReader(os.Stdin)), json.NewEncoder(os.Stdout)
+	input, output := gob.NewDecoder(bufio.NewReader(os.Stdin)), gob.NewEncoder(os.Stdout)
 	for {
 		var r request
 		if err := input.Decode(&r); err != nil {
@@ -280,8 +280,8 @@ func count(frame []byte, seen *wire) {
 type node struct {
 	t       *testing.T
 	command *exec.Cmd
-	input   *json.Encoder
-	output  *json.Decoder
+	input   *gob.Encoder
+	output  *gob.Decoder
 }
 
 // newNode starts a host with the private key in keyFile.
@@ -307,7 +307,7 @@ func newNode(t *testing.T, keyFile string) *node {
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	n := &node{t: t, command: command, input: json.NewEncoder(stdin), output: json.NewDecoder(stdout)}
+	n := &node{t: t, command: command, input: gob.NewEncoder(stdin), output: gob.NewDecoder(stdout)}
 	t.Cleanup(func() {
 		_ = stdin.Close()
 		_ = command.Process.Kill()

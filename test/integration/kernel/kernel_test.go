@@ -228,8 +228,8 @@ func TestHandshake(t *testing.T) {
 	}
 	p.b.ask(request{Sniff: "uplink0"})
 	p.setUpWireGuard()
-	va, vb := p.await(t, true), encryption.Verdict{}
-	if vb = encryption.Judge(p.eb, p.b.observe(p.eb)); !vb.Encrypted {
+	va := p.await(t, true)
+	if vb := encryption.Judge(p.eb, p.b.observe(p.eb)); !vb.Encrypted {
 		t.Errorf("b: %s: %s", vb.Reason, vb.Message)
 	}
 	if len(va.Peers) != 1 || va.Peers[0].State != encryption.PeerEncrypted || va.Peers[0].HandshakeAge < 0 || va.Peers[0].TxBytes == 0 {
