@@ -23,7 +23,9 @@ const (
 )
 
 // registry is where the site's OCI registry answers.
-func (s Site) registry() netip.AddrPort { return netip.AddrPortFrom(s.Host(registryHost), registryPort) }
+func (s Site) registry() netip.AddrPort {
+	return netip.AddrPortFrom(s.Host(registryHost), registryPort)
+}
 
 // ChartsRepository is where the site's clusters find Calico's charts.
 func (s Site) ChartsRepository() string { return "oci://" + s.registry().String() + "/charts" }

@@ -91,6 +91,8 @@ type Order struct {
 	Workers      int
 	// Variables of the template beside those of the site.
 	Variables map[string]string
+	// Encrypted leaves the template's dataplane as it is. Otherwise the cluster has none, and is up sooner.
+	Encrypted bool
 }
 
 // Variables of the cluster templates that are the site's own.
@@ -117,7 +119,10 @@ func (s *Site) Generate(ctx context.Context, o Order) string {
 	}
 	manifest, err := s.RunClusterctl(ctx, lab.Command{Args: args, Variables: variables})
 	Expect(err).NotTo(HaveOccurred())
-	return manifest
+	if o.Encrypted {
+		return manifest
+	}
+	return withoutDataplane(manifest)
 }
 
 // Create is `clusterctl generate cluster | kubectl apply`.

@@ -109,8 +109,16 @@ func clusterReady(w world) bool {
 			return false
 		}
 	}
-	return !slices.ContainsFunc(w.machines, func(m clusterv1.Machine) bool {
+	return encrypted(w) && !slices.ContainsFunc(w.machines, func(m clusterv1.Machine) bool {
 		return !meta.IsStatusConditionTrue(m.Status.Conditions, clusterv1.MachineReadyCondition)
+	})
+}
+
+// encrypted tells whether every site is ready, and says so of the encryption of its nodes.
+func encrypted(w world) bool {
+	return len(w.edgeClusters) > 0 && !slices.ContainsFunc(w.edgeClusters, func(c infrav1.EdgeCluster) bool {
+		return !meta.IsStatusConditionTrue(c.Status.Conditions, infrav1.ReadyCondition) ||
+			!meta.IsStatusConditionTrue(c.Status.Conditions, infrav1.EncryptionReadyCondition)
 	})
 }
 

@@ -74,6 +74,15 @@ func TestClusterReadyNeedsEveryMachine(t *testing.T) {
 	ready := clusterv1.Machine{Status: clusterv1.MachineStatus{Conditions: []metav1.Condition{
 		condition(clusterv1.MachineReadyCondition, metav1.ConditionTrue, "Ready", ""),
 	}}}
+	site := infrav1.EdgeCluster{Status: infrav1.EdgeClusterStatus{Conditions: []metav1.Condition{
+		condition(infrav1.ReadyCondition, metav1.ConditionTrue, "Ready", ""),
+		condition(infrav1.EncryptionReadyCondition, metav1.ConditionTrue, "EncryptionReady", "3 of 3 nodes encrypted"),
+	}}}
+	open := infrav1.EdgeCluster{Status: infrav1.EdgeClusterStatus{Conditions: []metav1.Condition{
+		condition(infrav1.ReadyCondition, metav1.ConditionTrue, "Ready", ""),
+		condition(infrav1.EncryptionReadyCondition, metav1.ConditionFalse, "NodesNotEncrypted", "2 of 3 nodes encrypted"),
+	}}}
+	machines := []clusterv1.Machine{ready, ready, ready}
 	tests := map[string]struct {
 		w    world
 		want bool
@@ -82,7 +91,9 @@ func TestClusterReadyNeedsEveryMachine(t *testing.T) {
 		"too few machines":    {world{clusters: []clusterv1.Cluster{available}, machines: []clusterv1.Machine{ready, ready}}, false},
 		"one not ready":       {world{clusters: []clusterv1.Cluster{available}, machines: []clusterv1.Machine{ready, {}, ready}}, false},
 		"cluster unavailable": {world{clusters: []clusterv1.Cluster{{}}, machines: []clusterv1.Machine{ready, ready, ready}}, false},
-		"all ready":           {world{clusters: []clusterv1.Cluster{available}, machines: []clusterv1.Machine{ready, ready, ready}}, true},
+		"no site":             {world{clusters: []clusterv1.Cluster{available}, machines: machines}, false},
+		"not encrypted":       {world{clusters: []clusterv1.Cluster{available}, machines: machines, edgeClusters: []infrav1.EdgeCluster{open}}, false},
+		"all ready":           {world{clusters: []clusterv1.Cluster{available}, machines: machines, edgeClusters: []infrav1.EdgeCluster{site}}, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

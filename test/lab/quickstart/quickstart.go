@@ -35,20 +35,42 @@ const (
 )
 
 // Run takes a lab that has just started, or one in which Run was interrupted or has ended, to a ready
-// cluster. The error says what is not ready and where to look.
+// cluster whose nodes have proved that they encrypt. The error says what is not ready and where to look.
 func Run(ctx context.Context, access lab.Access, out io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, totalTimeout)
-	defer cancel()
 	q, err := newQuickstart(access, out)
 	if err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{q.installProviders, q.addHosts, q.createCluster, q.awaitCluster, q.showCluster} {
-		if err := step(ctx); err != nil {
-			return errors.Join(err, fmt.Errorf("logs: %s, consoles of the hosts: %s", access.LogDir, access.ConsoleGlob()))
-		}
+	if err := q.take(ctx, q.installProviders, q.addHosts, q.createCluster, q.awaitCluster, q.showCluster, q.showEncryption); err != nil {
+		return err
 	}
 	q.explain()
+	return nil
+}
+
+// RunWithLeak is Run with a fault: the WireGuard key of one worker never reaches the other nodes, whose Calico
+// then sends its pods' traffic in clear. It ends when the cluster says so, which is not ready.
+func RunWithLeak(ctx context.Context, access lab.Access, out io.Writer) error {
+	q, err := newQuickstart(access, out)
+	if err != nil {
+		return err
+	}
+	if err := q.take(ctx, q.installProviders, q.addHosts, q.createCluster, q.withholdKey, q.awaitLeak, q.showCluster, q.showEncryption); err != nil {
+		return err
+	}
+	q.explainLeak()
+	return nil
+}
+
+// take takes the steps.
+func (q *quickstart) take(ctx context.Context, steps ...func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, totalTimeout)
+	defer cancel()
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return errors.Join(err, fmt.Errorf("logs: %s, consoles of the hosts: %s", q.access.LogDir, q.access.ConsoleGlob()))
+		}
+	}
 	return nil
 }
 
@@ -57,6 +79,8 @@ type quickstart struct {
 	out    io.Writer
 	api    client.Client
 	begin  time.Time
+	// victim is the host whose key is withheld.
+	victim string
 }
 
 func newQuickstart(access lab.Access, out io.Writer) (*quickstart, error) {
@@ -152,6 +176,7 @@ Cluster %s is ready, %s after the lab was. To look around with this lab's cluste
 
 To scale:            kubectl scale machinedeployment %s-workers --replicas 3
 To break a host:     go -C test run ./lab/cmd/lab fault host-4 fail-provision=1    (see lab fault --help)
+To see a leak:       make quickstart-down, rm -rf .lab, make quickstart QUICKSTART_FLAGS=--leak
 What runs:           go -C test run ./lab/cmd/lab status
 Logs:                %s
 Consoles:            %s

@@ -116,9 +116,10 @@ func faultCommand(s *settings) *cobra.Command {
 }
 
 func quickstartCommand(s *settings) *cobra.Command {
-	return &cobra.Command{
+	var leak bool
+	cmd := &cobra.Command{
 		Use:   "quickstart",
-		Short: "Start the lab and bring up a cluster with 1 control-plane machine and 2 workers on 5 hosts",
+		Short: "Start the lab and bring up an encrypted cluster with 1 control-plane machine and 2 workers on 5 hosts",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := s.up(cmd); err != nil {
@@ -128,7 +129,12 @@ func quickstartCommand(s *settings) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if leak {
+				return quickstart.RunWithLeak(cmd.Context(), access, cmd.OutOrStdout())
+			}
 			return quickstart.Run(cmd.Context(), access, cmd.OutOrStdout())
 		},
 	}
+	cmd.Flags().BoolVar(&leak, "leak", false, "withhold the key of one worker from the other nodes, and show that the cluster is not ready")
+	return cmd
 }
