@@ -13,7 +13,7 @@ import (
 )
 
 func TestAgent(t *testing.T) {
-	config := startServer(t)
+	config, _ := startServer(t)
 	wire := fakevpp.NewSegment()
 	a, b := newHost(t, config, wire, 11), newHost(t, config, wire, 12)
 	encrypted := func(t *testing.T) {

@@ -14,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -39,8 +38,8 @@ import (
 // shown is how long a change may take until the Node tells it.
 const shown = 15 * time.Second
 
-// startServer runs an API server without anything of ours.
-func startServer(t *testing.T) *rest.Config {
+// startServer runs an API server without anything of ours, and returns an administrator's access, also as a kubeconfig file.
+func startServer(t *testing.T) (config *rest.Config, kubeconfig string) {
 	t.Helper()
 	root, err := tools.Root()
 	if err != nil {
@@ -51,7 +50,7 @@ func startServer(t *testing.T) *rest.Config {
 		t.Fatal(err)
 	}
 	environment := &envtest.Environment{BinaryAssetsDirectory: assets}
-	config, err := environment.Start()
+	config, err = environment.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +60,19 @@ func startServer(t *testing.T) *rest.Config {
 		}
 	})
 	config.QPS, config.Burst = 1000, 2000
-	return config
+	user, err := environment.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := user.KubeConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(kubeconfig, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return config, kubeconfig
 }
 
 // host is a node: its VPP, the part of Calico on it, and the agent under test.
@@ -106,6 +117,12 @@ func (l *logBuffer) String() string {
 // newHost makes a Ready Node that publishes its key, as the manager does, and starts everything on it.
 func newHost(t *testing.T, config *rest.Config, wire fakevpp.Wire, number byte) *host {
 	t.Helper()
+	return newHostWith(t, config, wire, number, false)
+}
+
+// newHostWith leaves it to a test to run an agent of its own.
+func newHostWith(t *testing.T, config *rest.Config, wire fakevpp.Wire, number byte, own bool) *host {
+	t.Helper()
 	key, err := wgtypes.GeneratePrivateKey()
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +143,9 @@ func newHost(t *testing.T, config *rest.Config, wire fakevpp.Wire, number byte) 
 		Socket: h.socket(), Exec: h.keyFile, ExecDelay: 500 * time.Millisecond, Wire: wire,
 		Uplink: &fakevpp.Uplink{Name: "uplink0", Address: netip.PrefixFrom(h.address, 24), Gateway: netip.MustParseAddr("192.0.2.254")},
 	})
-	h.startAgent()
+	if !own {
+		h.startAgent()
+	}
 	if err := h.vpp.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -291,4 +310,3 @@ func (h *host) annotate(key, value string) {
 		h.t.Fatal(err)
 	}
 }
-
