@@ -186,6 +186,11 @@ func (r *DataplaneReconciler) connect(ctx context.Context, s *dataplaneScope) (p
 		return s.wait(infrav1.WaitingForControlPlaneReason, "Waiting for the control plane of Cluster %s to be initialized; see its conditions", s.cluster.Name), nil
 	}
 	cached, err := r.ClusterCache.GetClient(ctx, key)
+	if errors.Is(err, clustercache.ErrClusterNotConnected) && r.ClusterCache.GetHealthCheckingState(ctx, key).ConsecutiveFailures == 0 {
+		// Not tried yet, as right after our start: nothing is known that was not before.
+		s.requeueAfter = retryConnection
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -95,9 +96,12 @@ func (s *dataplaneScope) loseCluster() {
 	s.judge(status, infrav1.WorkloadClusterUnreachableReason, fmt.Sprintf("The API server of Cluster %s cannot be reached; see condition RemoteConnectionProbe of the Cluster", s.cluster.Name))
 }
 
-// isUnreachable tells whether a workload cluster did not answer.
+// isUnreachable tells whether a workload cluster did not answer, or not now.
 func isUnreachable(err error) bool {
 	if errors.Is(err, clustercache.ErrClusterNotConnected) || errors.Is(err, context.DeadlineExceeded) {
+		return true
+	}
+	if apierrors.IsServiceUnavailable(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsTooManyRequests(err) {
 		return true
 	}
 	_, isURL := errors.AsType[*url.Error](err)

@@ -47,12 +47,32 @@ func Start(ctx context.Context) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	toolbox := tools.Toolbox{Root: root, Out: os.Stderr}
-	assets, err := toolbox.Assets(ctx)
+	crds, err := crdFolders(ctx, tools.Toolbox{Root: root, Out: os.Stderr})
 	if err != nil {
 		return nil, err
 	}
-	crds, err := crdFolders(ctx, toolbox)
+	server, err := start(ctx, root, crds)
+	if err != nil {
+		return nil, err
+	}
+	if err := server.applyFile(ctx, filepath.Join(root, "config", "policy", "template_immutability.yaml")); err != nil {
+		return nil, errors.Join(err, server.Stop())
+	}
+	return server, nil
+}
+
+// StartBare starts a server as it is in a new workload cluster, with nothing on it. Stop the server when done.
+func StartBare(ctx context.Context) (*Server, error) {
+	root, err := tools.Root()
+	if err != nil {
+		return nil, err
+	}
+	return start(ctx, root, nil)
+}
+
+func start(ctx context.Context, root string, crds []string) (*Server, error) {
+	toolbox := tools.Toolbox{Root: root, Out: os.Stderr}
+	assets, err := toolbox.Assets(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -72,22 +92,14 @@ func Start(ctx context.Context) (*Server, error) {
 	}
 	config.QPS, config.Burst = 1000, 2000
 	server := &Server{Config: config, Scheme: scheme, environment: environment}
-	if err := server.prepare(ctx, root); err != nil {
-		return nil, errors.Join(err, environment.Stop())
+	if server.Client, err = client.NewWithWatch(config, client.Options{Scheme: scheme}); err != nil {
+		return nil, errors.Join(fmt.Errorf("creating a client: %w", err), environment.Stop())
 	}
 	return server, nil
 }
 
 // Stop the server.
 func (s *Server) Stop() error { return s.environment.Stop() }
-
-func (s *Server) prepare(ctx context.Context, root string) error {
-	var err error
-	if s.Client, err = client.NewWithWatch(s.Config, client.Options{Scheme: s.Scheme}); err != nil {
-		return fmt.Errorf("creating a client: %w", err)
-	}
-	return s.applyFile(ctx, filepath.Join(root, "config", "policy", "template_immutability.yaml"))
-}
 
 // applyFile creates the objects of a YAML file.
 func (s *Server) applyFile(ctx context.Context, path string) error {
