@@ -23,7 +23,7 @@ const (
 // object is something with a spec, of a kind for which Kubernetes has no Go type.
 type object[Spec any] struct {
 	metav1.TypeMeta   `json:",inline"`
-	metav1.ObjectMeta `json:"metadata,omitempty"`
+	metav1.ObjectMeta `json:"metadata,omitzero"`
 
 	Spec Spec `json:"spec"`
 }

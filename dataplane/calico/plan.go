@@ -100,13 +100,13 @@ type SecretSource struct {
 type ReadinessKind string
 
 const (
-	// Established: a CustomResourceDefinition's condition Established is True.
+	// Established means that a CustomResourceDefinition's condition Established is True.
 	Established ReadinessKind = "Established"
-	// Available: a Deployment has rolled out and its condition Available is True.
+	// Available means that a Deployment has rolled out and its condition Available is True.
 	Available ReadinessKind = "Available"
-	// RolledOut: every pod of a DaemonSet is there, up to date and ready; or, with updateStrategy OnDelete, there and ready.
+	// RolledOut means that every pod of a DaemonSet is there, up to date and ready; or, with updateStrategy OnDelete, there and ready.
 	RolledOut ReadinessKind = "RolledOut"
-	// TigeraAvailable: a TigeraStatus' condition Available is True and Degraded is not.
+	// TigeraAvailable means that a TigeraStatus' condition Available is True and Degraded is not.
 	TigeraAvailable ReadinessKind = "TigeraAvailable"
 )
 

@@ -24,13 +24,13 @@ func Render(in Input) (Plan, error) {
 		return Plan{}, nil
 	}
 	if d.Type == infrav1.DataplaneCalicoVPP && in.Uplink == "" {
-		return Plan{}, errors.New("Uplink is not set")
+		return Plan{}, errors.New("input has no Uplink")
 	}
 	if d.Type == infrav1.DataplaneCalicoEBPF && len(in.Links) == 0 {
-		return Plan{}, errors.New("Links is not set")
+		return Plan{}, errors.New("input has no Links")
 	}
 	if in.AgentVersion == "" && in.Dataplane.AgentImage == "" {
-		return Plan{}, errors.New("AgentVersion is not set")
+		return Plan{}, errors.New("input has no AgentVersion")
 	}
 	var plan Plan
 	for _, build := range []func(Input, infrav1.Dataplane) (draft, error){crdsStep, configurationStep, peersStep, operatorStep, installationStep, vppStep, agentStep, loadBalancersStep} {
@@ -136,7 +136,7 @@ func vppStep(in Input, d infrav1.Dataplane) (draft, error) {
 	step := draft{Step: Step{Name: StepVPP, Title: "VPP", Secrets: pullSecrets(d, vppNamespace)}, typed: objects}
 	if protocol(d) == encryption.IPsec {
 		step.Secrets = append(step.Secrets, SecretCopy{
-			From: SecretSource{IPsecPSK: true, Field: "spec.dataplane.encryption"}, Namespace: vppNamespace, Name: ipsecSecret, Keys: map[string]string{ipsecKey: ipsecKey},
+			From: SecretSource{IPsecPSK: true, Field: "spec.dataplane.encryption"}, Namespace: vppNamespace, Name: pskObject, Keys: map[string]string{pskEntry: pskEntry},
 		})
 	}
 	return step, nil

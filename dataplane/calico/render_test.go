@@ -177,9 +177,9 @@ func TestRenderRefuses(t *testing.T) {
 		change func(*calico.Input)
 		want   string
 	}{
-		{"no uplink with VPP", func(in *calico.Input) { in.Uplink = "" }, "Uplink is not set"},
-		{"no links with eBPF", func(in *calico.Input) { in.Dataplane.Type, in.Links = infrav1.DataplaneCalicoEBPF, nil }, "Links is not set"},
-		{"no version for the agent's image", func(in *calico.Input) { in.AgentVersion = "" }, "AgentVersion is not set"},
+		{"no uplink with VPP", func(in *calico.Input) { in.Uplink = "" }, "input has no Uplink"},
+		{"no links with eBPF", func(in *calico.Input) { in.Dataplane.Type, in.Links = infrav1.DataplaneCalicoEBPF, nil }, "input has no Links"},
+		{"no version for the agent's image", func(in *calico.Input) { in.AgentVersion = "" }, "input has no AgentVersion"},
 		{"a pod range that is none", func(in *calico.Input) { in.PodCIDRs = []string{"10.244.0.0"} }, `"10.244.0.0" is not an address range`},
 		{"a peer that is no address", func(in *calico.Input) {
 			in.Dataplane.BGP = &infrav1.BGP{Peers: []infrav1.BGPPeer{{Name: "tor", Address: "router"}}}

@@ -113,10 +113,8 @@ func queues(vpp infrav1.VPP) int32 { return max(1, *vpp.Workers) }
 // vppSize writes a size as VPP reads it: unformat_memory_size knows k, m and g.
 func vppSize(quantity resource.Quantity) string {
 	bytes := quantity.Value()
-	switch {
-	case bytes%gibibyte == 0:
+	if bytes%gibibyte == 0 {
 		return fmt.Sprintf("%dG", bytes/gibibyte)
-	default:
-		return fmt.Sprintf("%dM", (bytes+mebibyte-1)/mebibyte)
 	}
+	return fmt.Sprintf("%dM", (bytes+mebibyte-1)/mebibyte)
 }

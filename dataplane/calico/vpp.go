@@ -30,8 +30,9 @@ const (
 	vppConfigMap      = "calico-vpp-config"
 	vppDaemonSet      = "calico-vpp-node"
 	vppAgentContainer = "agent"
-	// The pre-shared key of IPsec.
-	ipsecSecret, ipsecKey = "calicovpp-ipsec-secret", "psk"
+	// The pre-shared key of IPsec is entry pskEntry of Secret pskObject.
+	pskObject = "calicovpp-ipsec-secret"
+	pskEntry  = "psk"
 )
 
 // configHash on pods makes them restart when their configuration changes.
@@ -130,7 +131,7 @@ func vppAgent(d infrav1.Dataplane) corev1.Container {
 	env := append(vppEnv(), corev1.EnvVar{Name: "NAMESPACE", ValueFrom: field("metadata.namespace")})
 	if protocol(d) == encryption.IPsec {
 		env = append(env, corev1.EnvVar{Name: "CALICOVPP_IPSEC_IKEV2_PSK", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
-			LocalObjectReference: corev1.LocalObjectReference{Name: ipsecSecret}, Key: ipsecKey,
+			LocalObjectReference: corev1.LocalObjectReference{Name: pskObject}, Key: pskEntry,
 		}}})
 	}
 	return corev1.Container{

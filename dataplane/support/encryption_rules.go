@@ -64,6 +64,12 @@ func encryptionRules() []Rule {
 				})
 			},
 		},
+	}
+}
+
+// tunnelRules are about the network in which nodes' tunnels run.
+func tunnelRules() []Rule {
+	return []Rule{
 		{
 			When: "VPP with encryption on a network with IPv6 subnets", Field: fieldNetwork, Leaks: true,
 			Why:    "with a second address VPP makes a second tunnel, whose peers it refuses",

@@ -17,7 +17,7 @@ const (
 	minMTU6 = 1280
 )
 
-// rangeRules are about address ranges and MTUs, on every dataplane that is installed.
+// rangeRules are about address ranges, on every dataplane that is installed.
 func rangeRules() []Rule {
 	return []Rule{
 		{
@@ -46,19 +46,9 @@ func rangeRules() []Rule {
 		},
 		{
 			When: "Pool that overlaps services, another pool or the nodes' network", Field: fieldPools,
-			Why: "packets would go to the wrong place",
-			Fix: "give each its own range",
-			broken: func(v Values) []string {
-				return v.installedPools(func(p Pool) bool {
-					others := slices.Concat(v.ServiceCIDRs, v.Subnets)
-					for _, other := range v.Pools {
-						if other.Name != p.Name {
-							others = append(others, other.CIDR)
-						}
-					}
-					return overlaps(others, p.CIDR)
-				})
-			},
+			Why:    "packets would go to the wrong place",
+			Fix:    "give each its own range",
+			broken: func(v Values) []string { return v.installedPools(v.overlapping) },
 		},
 		{
 			When: "Services that overlap pods or the nodes' network", Field: fieldServiceCIDR,
@@ -80,6 +70,12 @@ func rangeRules() []Rule {
 				})
 			},
 		},
+	}
+}
+
+// mtuRules are about the size of packets.
+func mtuRules() []Rule {
+	return []Rule{
 		{
 			When: "Pods' MTU larger than the network's MTU less the tunnels' overhead", Field: fieldMTU,
 			Why:    "full packets would not fit into a tunnel",
@@ -93,6 +89,17 @@ func rangeRules() []Rule {
 			broken: mtuTooSmall,
 		},
 	}
+}
+
+// overlapping tells whether a pool shares addresses with something else.
+func (v Values) overlapping(pool Pool) bool {
+	others := slices.Concat(v.ServiceCIDRs, v.Subnets)
+	for _, other := range v.Pools {
+		if other.Name != pool.Name {
+			others = append(others, other.CIDR)
+		}
+	}
+	return overlaps(others, pool.CIDR)
 }
 
 func mtuTooLarge(v Values) []string {

@@ -40,7 +40,7 @@ const (
 
 // Rules returns all rules. Those that keep traffic from leaving in clear come first.
 func Rules() []Rule {
-	return slices.Concat(encryptionRules(), rangeRules(), vppRules(), linuxRules(), bgpRules(), versionRules())
+	return slices.Concat(encryptionRules(), tunnelRules(), rangeRules(), mtuRules(), vppRules(), linuxRules(), bgpRules(), versionRules())
 }
 
 // when is for rules whose text says it all.
