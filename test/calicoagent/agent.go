@@ -49,6 +49,9 @@ type Config struct {
 	BGPDelay time.Duration
 	// Uplink to configure when VPP has none yet; nil when somebody else does it.
 	Uplink *Uplink
+	// Connect plays the CNI plugin, which connects pods whenever the agent begins: it must get along with pods that are connected
+	// already. Nil connects none.
+	Connect func(ctx context.Context, vpp *vppapi.VPP) error
 	// Withheld reports whether the key of a node is kept from the agent, as by a Felix that stands still. Nil keeps none.
 	Withheld func(node string) bool
 	Log      *slog.Logger
@@ -63,6 +66,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.BGPDelay == 0 {
 		c.BGPDelay = DefaultBGPDelay
+	}
+	if c.Connect == nil {
+		c.Connect = func(context.Context, *vppapi.VPP) error { return nil }
 	}
 	if c.Withheld == nil {
 		c.Withheld = func(string) bool { return false }
@@ -151,6 +157,9 @@ func (a *Agent) run(ctx context.Context) error {
 		return err
 	}
 	a.publish(ctx, c.wireguard.tunnel.public)
+	if err := a.config.Connect(ctx, vpp); err != nil {
+		return fmt.Errorf("connect pods: %w", err)
+	}
 	return a.serve(ctx, vpp, c)
 }
 

@@ -266,7 +266,7 @@ func TestPodsOverTheAPI(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(vpp.Close)
-	pod := calicoagent.Pod{HostInterface: "pod1", Address: h.block.Addr().Next(), MAC: [6]byte{2, 0, 0, 0, 0, 1}}
+	pod := calicoagent.Pod{Interface: "tun1", HostInterface: "pod1", Address: h.block.Addr().Next(), MAC: [6]byte{2, 0, 0, 0, 0, 1}}
 	gateway, err := calicoagent.ConnectPod(t.Context(), vpp, pod)
 	if err != nil {
 		t.Fatal(err)
@@ -275,7 +275,7 @@ func TestPodsOverTheAPI(t *testing.T) {
 		t.Error("the pod's gateway has no MAC")
 	}
 	verdict, err := h.vpp.Send(fakevpp.Packet{Source: netip.MustParseAddr("192.0.2.9"), Destination: pod.Address})
-	if err != nil || verdict.Outcome != fakevpp.Local || verdict.Link != "host-pod1" {
-		t.Errorf("a packet to the pod: %+v, %v; want it on host-pod1", verdict, err)
+	if err != nil || verdict.Outcome != fakevpp.Local || verdict.Link != "tun1" {
+		t.Errorf("a packet to the pod: %+v, %v; want it on tun1", verdict, err)
 	}
 }

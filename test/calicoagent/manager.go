@@ -99,6 +99,8 @@ func addHostInterface(ctx context.Context, vpp *vppapi.VPP, name string) (interf
 
 // Pod is a pod that is connected through an interface of the host.
 type Pod struct {
+	// Interface is the name of VPP's interface: tun<number>, as Calico calls it.
+	Interface string
 	// HostInterface is its name on the host.
 	HostInterface string
 	// Address of the pod.
@@ -107,8 +109,16 @@ type Pod struct {
 	MAC [6]byte
 }
 
-// ConnectPod does what the CNI plugin does for a pod, and returns the MAC address of VPP's end: the pod's gateway.
+// ConnectPod does what the CNI plugin does for a pod that VPP does not know yet, and returns the MAC address of VPP's end: the pod's
+// gateway.
 func ConnectPod(ctx context.Context, vpp *vppapi.VPP, pod Pod) ([6]byte, error) {
+	existing, err := vpp.Find(ctx, func(d *interfaces.SwInterfaceDetails) bool { return d.InterfaceName == pod.Interface })
+	if err != nil {
+		return [6]byte{}, err
+	}
+	if existing != nil {
+		return existing.L2Address, nil
+	}
 	uplink, err := findUplink(ctx, vpp)
 	if err != nil {
 		return [6]byte{}, err
@@ -116,6 +126,10 @@ func ConnectPod(ctx context.Context, vpp *vppapi.VPP, pod Pod) ([6]byte, error) 
 	index, err := addHostInterface(ctx, vpp, pod.HostInterface)
 	if err != nil {
 		return [6]byte{}, err
+	}
+	client := interfaces.NewServiceClient(vpp.API())
+	if _, err := client.SwInterfaceSetInterfaceName(ctx, &interfaces.SwInterfaceSetInterfaceName{SwIfIndex: index, Name: pod.Interface}); err != nil {
+		return [6]byte{}, fmt.Errorf("name the pod's interface: %w", err)
 	}
 	if err := vpp.Borrow(ctx, index, uplink); err != nil {
 		return [6]byte{}, fmt.Errorf("give the pod's interface an address: %w", err)
@@ -133,7 +147,7 @@ func ConnectPod(ctx context.Context, vpp *vppapi.VPP, pod Pod) ([6]byte, error) 
 	if err := vpp.SetRoute(ctx, vppapi.Route{Prefix: vppapi.Host(pod.Address), Link: uint32(index), Gateway: pod.Address}, true); err != nil {
 		return [6]byte{}, err
 	}
-	mac, err := interfaces.NewServiceClient(vpp.API()).SwInterfaceGetMacAddress(ctx, &interfaces.SwInterfaceGetMacAddress{SwIfIndex: index})
+	mac, err := client.SwInterfaceGetMacAddress(ctx, &interfaces.SwInterfaceGetMacAddress{SwIfIndex: index})
 	if err != nil {
 		return [6]byte{}, err
 	}

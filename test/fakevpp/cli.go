@@ -44,7 +44,7 @@ func commands() []cliCommand {
 		}},
 		{"create host-interface", func(s *state, args []string) (string, error) {
 			options := pairs(args)
-			if s.linkNamed("host-"+options["name"]) != nil {
+			if s.hostLink(options["name"]) != nil {
 				return "", errors.New("create host-interface: Interface already exists")
 			}
 			return s.addAFPacket(options["name"]).name + "\n", nil

@@ -54,9 +54,19 @@ func (s *state) addAFPacket(hostName string) *link {
 	return l
 }
 
+// hostLink is the packet socket on the host's interface; nil when there is none.
+func (s *state) hostLink(hostName string) *link {
+	for _, l := range s.links {
+		if l.kind == kindAFPacket && l.host == hostName {
+			return l
+		}
+	}
+	return nil
+}
+
 // createAFPacket answers the versions of af_packet_create.
 func (s *state) createAFPacket(hostName string) (interface_types.InterfaceIndex, int32) {
-	if existing := s.linkNamed("host-" + hostName); existing != nil {
+	if existing := s.hostLink(hostName); existing != nil {
 		return interface_types.InterfaceIndex(existing.index), int32(api.IF_ALREADY_EXISTS)
 	}
 	return interface_types.InterfaceIndex(s.addAFPacket(hostName).index), 0
@@ -76,7 +86,7 @@ func deviceHandlers(put func(string, handler)) {
 		return []api.Message{&af_packet.AfPacketCreateV3Reply{SwIfIndex: index, Retval: retval}}
 	}))
 	put(on(func(s *state, request *af_packet.AfPacketDelete) []api.Message {
-		l := s.linkNamed("host-" + request.HostIfName)
+		l := s.hostLink(request.HostIfName)
 		if l == nil {
 			return []api.Message{&af_packet.AfPacketDeleteReply{Retval: int32(api.NO_MATCHING_INTERFACE)}}
 		}

@@ -29,6 +29,8 @@ type Packet struct {
 	Protocol uint8
 	// SourcePort and DestinationPort of TCP and UDP.
 	SourcePort, DestinationPort uint16
+	// From is the interface that VPP receives it by. Empty takes it as if VPP had received it already.
+	From string
 }
 
 // Outcome of a packet.
@@ -65,12 +67,28 @@ func (v *VPP) Send(p Packet) (verdict Verdict, err error) {
 		p.Protocol = protocolICMP
 	}
 	if !v.inspect(func(s *state) {
-		verdict = s.send(0, p, true)
+		verdict = s.receive(p)
 		s.verdicts[verdict.Outcome]++
 	}) {
 		return Verdict{}, errors.New("the fake VPP is not running")
 	}
 	return verdict, nil
+}
+
+// receive takes a packet from the interface that it comes by.
+func (s *state) receive(p Packet) Verdict {
+	if p.From == "" {
+		return s.send(0, p, true)
+	}
+	l := s.linkNamed(p.From)
+	if l == nil || !l.adminUp || !l.ip4() {
+		return s.drop(true, p.From, "ip4-not-enabled", "ip4 not enabled", "VPP does not receive by "+p.From)
+	}
+	if permitted, by := s.permits(l.inputACLs, p, true); !permitted {
+		return s.drop(true, l.name, "acl-plugin-in-ip4-fa", "ACL deny packets", "ACL "+by)
+	}
+	l.rxPackets++
+	return s.send(l.table, p, true)
 }
 
 // Sent counts the packets of Send by what became of them, since VPP started.

@@ -422,6 +422,9 @@ func TestFallbackLeaksUnlessGuarded(t *testing.T) {
 	if !strings.Contains(tables, "acl 0 rule 0 action 0") || !strings.Contains(tables, "hitcount 1") {
 		t.Errorf("the guard's first rule counts no hit:\n%s", tables)
 	}
+	if verdict, err := a.Send(fakevpp.Packet{Source: a.block.Addr().Next(), Destination: to, From: "tun1"}); err != nil || verdict.Outcome != fakevpp.Dropped {
+		t.Errorf("from a pod that is not connected: %+v, %v; want Dropped", verdict, err)
+	}
 	// A block that nobody routes goes to the default gateway, unless there is a blackhole.
 	elsewhere := netip.MustParseAddr("10.244.9.9")
 	if err := a.RemoveGuards("host-uplink0"); err != nil {

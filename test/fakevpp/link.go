@@ -175,6 +175,14 @@ func interfaceHandlers(put func(string, handler)) {
 		}
 		return []api.Message{&interfaces.HwInterfaceSetMtuReply{Retval: int32(api.INVALID_SW_IF_INDEX)}}
 	}))
+	put(on(func(s *state, request *interfaces.SwInterfaceSetInterfaceName) []api.Message {
+		l := s.link(request.SwIfIndex)
+		if l == nil {
+			return []api.Message{&interfaces.SwInterfaceSetInterfaceNameReply{Retval: int32(api.INVALID_SW_IF_INDEX)}}
+		}
+		l.name = request.Name
+		return []api.Message{&interfaces.SwInterfaceSetInterfaceNameReply{}}
+	}))
 	tableHandlers(put)
 	queueHandlers(put)
 	featureHandlers(put)
