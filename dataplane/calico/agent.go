@@ -131,7 +131,8 @@ func agentRxMode(vpp infrav1.VPP) string {
 }
 
 // agentSecurity: files and VPP's sockets belong to root. On kernel dataplanes the agent looks after a WireGuard device and a guard in
-// the host's network, for which it loads a packet filter.
+// the host's network, for which it loads a packet filter. To find that filter again after a restart takes SYS_ADMIN: the kernel opens a
+// program by its number for nobody else (kernel/bpf/syscall.c, bpf_prog_get_fd_by_id).
 func agentSecurity(d infrav1.Dataplane) *corev1.SecurityContext {
 	security := &corev1.SecurityContext{
 		RunAsUser: new(int64(0)), ReadOnlyRootFilesystem: new(true), AllowPrivilegeEscalation: new(false),
@@ -139,7 +140,7 @@ func agentSecurity(d infrav1.Dataplane) *corev1.SecurityContext {
 		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 	}
 	if d.Type != infrav1.DataplaneCalicoVPP {
-		security.Capabilities.Add = []corev1.Capability{"NET_ADMIN", "BPF", "SYS_RESOURCE"}
+		security.Capabilities.Add = []corev1.Capability{"NET_ADMIN", "BPF", "SYS_RESOURCE", "SYS_ADMIN"}
 	}
 	return security
 }
