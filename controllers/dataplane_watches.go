@@ -216,7 +216,7 @@ func (r *DataplaneReconciler) watchKind(ctx context.Context, s *dataplaneScope, 
 		metadata.SetGroupVersionKind(gvk)
 		kind = metadata
 	}
-	return r.watch(ctx, s, "dataplane-"+gvk.GroupKind().String(), kind, predicate.NewPredicateFuncs(matters))
+	return r.watch(ctx, s, "dataplane-"+gvk.GroupKind().String(), kind, objectPredicates())
 }
 
 // watchNodes watches what Nodes report of their encryption, which a rollout waits for.
@@ -240,6 +240,13 @@ func (r *DataplaneReconciler) watch(ctx context.Context, s *dataplaneScope, name
 		}),
 		Predicates: []predicate.TypedPredicate[client.Object]{filter},
 	}))
+}
+
+// objectPredicates let through what matters, also when it has lost its label.
+func objectPredicates() predicate.Predicate {
+	filter := predicate.NewPredicateFuncs(matters)
+	filter.UpdateFunc = func(e event.UpdateEvent) bool { return matters(e.ObjectOld) || matters(e.ObjectNew) }
+	return filter
 }
 
 // matters tells whether an object of a workload cluster is ours, or Calico's own and awaited.

@@ -23,7 +23,7 @@ import (
 type Applier struct {
 	// Live writes, and reads from the API server.
 	Live client.Client
-	// Cache reads objects with our label, which somebody watches: Deployments and DaemonSets as such, of other kinds metadata only.
+	// Cache reads objects that somebody watches: Deployments and DaemonSets as such, of other kinds metadata only.
 	Cache client.Reader
 	// Now is the time.
 	Now func() time.Time
@@ -130,7 +130,7 @@ func (r *record) isCurrent(object Object, cached *metav1.PartialObjectMetadata, 
 	return r.applied && cached.ResourceVersion == r.cachedVersion
 }
 
-// cached metadata of an object with our label; nil when the cache has none.
+// cached metadata of an object; nil when the cache has none. Of many kinds it has objects with our label only.
 func (a Applier) cached(ctx context.Context, key Key) (*metav1.PartialObjectMetadata, error) {
 	var found client.Object
 	switch {
@@ -148,15 +148,11 @@ func (a Applier) cached(ctx context.Context, key Key) (*metav1.PartialObjectMeta
 	case meta.IsNoMatchError(err):
 		return nil, &NotServedError{Object: key}
 	case apierrors.IsNotFound(err):
-		return nil, nil //nolint:nilnil // Documented.
+		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("reading %s: %w", key, err)
 	}
-	metadata := meta.AsPartialObjectMetadata(found)
-	if _, labelled := metadata.Labels[Label]; !labelled {
-		return nil, nil //nolint:nilnil // Documented.
-	}
-	return metadata, nil
+	return meta.AsPartialObjectMetadata(found), nil
 }
 
 // correct an object that was changed since it was applied, if it lacks what is wanted.
@@ -176,7 +172,7 @@ func (a Applier) correct(ctx context.Context, r *record, object Object, cached *
 		return err
 	}
 	field := difference("", wanted.Object, live.Object)
-	if field == "" && object.isSecret {
+	if field == "" && object.isSecret && !r.shared {
 		// What another version of the Secret had must not stay.
 		field = difference(".data", live.Object["data"], wanted.Object["data"])
 	}
@@ -209,7 +205,7 @@ func (r *record) delay(now time.Time) time.Duration {
 
 // write an object for the first time, or as it is wanted now. One that was there before and is not ours is shared.
 func (a Applier) write(ctx context.Context, r *record, object Object, cached *metav1.PartialObjectMetadata) error {
-	if cached != nil {
+	if cached != nil && cached.Labels[Label] != "" {
 		r.shared = r.shared || cached.Labels[Label] == LabelShared
 		return a.writeAs(ctx, r, object, cached, !r.shared)
 	}

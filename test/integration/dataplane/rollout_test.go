@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
 )
 
 // vppPods are the pods of Calico-VPP by node.
@@ -27,6 +28,20 @@ func (s *site) vppPods(ctx context.Context) func(Gomega) map[string]string {
 	}
 }
 
+// proof is what a node reports of its encryption.
+func (s *site) proof(ctx context.Context, name string) func(Gomega) corev1.ConditionStatus {
+	return func(g Gomega) corev1.ConditionStatus {
+		node := &corev1.Node{}
+		g.Expect(s.workload.Client.Get(ctx, client.ObjectKey{Name: name}, node)).To(Succeed())
+		for _, condition := range node.Status.Conditions {
+			if condition.Type == encryption.NodeCondition {
+				return condition.Status
+			}
+		}
+		return corev1.ConditionUnknown
+	}
+}
+
 var _ = Describe("Rollout", func() {
 	It("goes node by node, waits for the proof of each, and stops at a node that does not come back", func(ctx context.Context) {
 		s := newSite(ctx)
@@ -38,6 +53,7 @@ var _ = Describe("Rollout", func() {
 
 		By("waiting for the proof of the second node")
 		s.world.set(func(w *world) { w.unproved["b"] = true })
+		Eventually(s.proof(ctx, "b")).Should(Equal(corev1.ConditionFalse))
 		// Node b is replaced first, because it does not work.
 		s.change(ctx, func(c *infrav1.EdgeCluster) { c.Spec.Dataplane.VPP = &infrav1.VPP{MaxPodsPerNode: 60} })
 		Eventually(s.installed(ctx)).Should(waitFor(infrav1.RollingOutReason, "calico-vpp-node: 0 of 3 nodes", "node b", "TunnelMissing"))

@@ -115,33 +115,33 @@ var _ = Describe("Upkeep", func() {
 
 	It("shares an object that was there before: it takes no field by force, and gives back its own", func(ctx context.Context) {
 		s := newSite(ctx)
-		s.world.set(func(w *world) { w.idle = true })
-		s.addCluster(ctx, withPeer)
-		By("a user's filter being there before ours, with a field of the same name")
-		definition := &unstructured.Unstructured{}
-		definition.Object = bgpFilterDefinition()
-		Expect(s.workload.Client.Create(ctx, definition)).To(Succeed())
-		filter := object(calicoAPI, "BGPFilter", "edgemetal-tor")
-		Eventually(func() error {
-			o := filter.DeepCopy()
-			o.Object["spec"] = map[string]any{"importV4": []any{map[string]any{"action": "Accept", "cidr": "0.0.0.0/0", "matchOperator": "In"}}}
-			return s.workload.Client.Create(ctx, o, client.FieldOwner("user"))
-		}).Should(Succeed())
-		s.initialize(ctx)
-		Eventually(s.installed(ctx)).Should(waitFor(infrav1.ObjectConflictReason, "BGPFilter edgemetal-tor", `"user"`, ".spec.importV4"))
-		Expect(s.field(ctx, filter, "spec", "importV4")(Default)).To(HaveLen(1))
+		s.addSecret(ctx, "tor-password", map[string]string{"password": "a test password"})
+		const namespace, name = "calico-vpp-dataplane", "edgemetal-tor"
+		Expect(s.workload.Client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, client.FieldOwner("user"))).To(Succeed())
+		Expect(s.workload.Client.Create(ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, StringData: map[string]string{"password": "theirs", "note": "mine"},
+		}, client.FieldOwner("user"))).To(Succeed())
+		secret := object("v1", "Secret", name)
+		secret.SetNamespace(namespace)
+		s.addReadyCluster(ctx, func(c *infrav1.EdgeCluster) {
+			withPeer(c)
+			c.Spec.Dataplane.BGP.Peers[0].Password = &infrav1.SecretReference{Name: "tor-password"}
+		})
+		Eventually(s.installed(ctx)).Should(waitFor(infrav1.ObjectConflictReason, "Secret calico-vpp-dataplane/edgemetal-tor", `"user"`, ".data.password"))
+		Expect(s.field(ctx, secret, "metadata", "labels")(Default)).To(BeNil())
 
 		By("going on when the user gives the field up")
-		s.edit(ctx, filter, "user", map[string]any{"importV6": []any{map[string]any{"action": "Reject"}}}, "spec")
-		s.world.set(func(w *world) { w.idle = false })
+		s.edit(ctx, secret, "user", nil, "data", "password")
 		Eventually(s.installed(ctx)).Should(beInstalled())
-		Expect(s.field(ctx, filter, "metadata", "labels", apply.Label)(Default)).To(Equal(apply.LabelShared))
+		Expect(s.field(ctx, secret, "metadata", "labels", apply.Label)(Default)).To(Equal(apply.LabelShared))
+		Expect(s.field(ctx, secret, "data")(Default)).To(And(HaveKey("note"), HaveKey("password")))
+		Expect(s.field(ctx, object("v1", "Namespace", namespace), "metadata", "labels", apply.Label)(Default)).To(Equal(apply.LabelShared))
+		s.expectQuiet()
 
 		By("giving back what is ours, and leaving the object")
 		s.change(ctx, func(c *infrav1.EdgeCluster) { c.Spec.Dataplane.BGP = nil })
-		Eventually(s.field(ctx, filter, "spec", "importV4")).Should(BeNil())
-		Expect(s.field(ctx, filter, "spec", "importV6")(Default)).To(HaveLen(1))
-		Expect(s.field(ctx, filter, "metadata", "labels", apply.Label)(Default)).To(BeNil())
+		Eventually(s.field(ctx, secret, "data")).Should(And(HaveKey("note"), Not(HaveKey("password"))))
+		Expect(s.field(ctx, secret, "metadata", "labels", apply.Label)(Default)).To(BeNil())
 	})
 
 	It("does not fight without end over a field", func(ctx context.Context) {
@@ -160,18 +160,3 @@ var _ = Describe("Upkeep", func() {
 		Eventually(s.installed(ctx)).Should(beInstalled())
 	})
 })
-
-// bgpFilterDefinition is the definition that the chart brings, from before.
-func bgpFilterDefinition() map[string]any {
-	return map[string]any{
-		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": map[string]any{"name": "bgpfilters.crd.projectcalico.org"},
-		"spec": map[string]any{
-			"group": "crd.projectcalico.org", "scope": "Cluster",
-			"names": map[string]any{"kind": "BGPFilter", "listKind": "BGPFilterList", "plural": "bgpfilters", "singular": "bgpfilter"},
-			"versions": []any{map[string]any{
-				"name": "v1", "served": true, "storage": true,
-				"schema": map[string]any{"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
-			}},
-		},
-	}
-}
