@@ -80,8 +80,8 @@ func (s *machineScope) adoptKey(secret *corev1.Secret) proceed {
 	if !metav1.IsControlledBy(secret, s.edgeMachine) {
 		return s.wait(infrav1.BootstrapDataReadyCondition, infrav1.KeyUnavailableReason, "Secret %s exists and is not ours; rename or delete it", secret.Name)
 	}
-	public, err := wgtypes.ParseKey(string(secret.Data[publicKeyEntry]))
-	if err != nil {
+	public, valid := parseKey(secret.Data[publicKeyEntry])
+	if !valid {
 		return s.keyDamaged(publicKeyEntry)
 	}
 	s.edgeMachine.Status.WireGuardPublicKey = public.String()
@@ -140,10 +140,9 @@ func (r *EdgeMachineReconciler) privateKey(ctx context.Context, s *machineScope)
 	} else if err != nil {
 		return "", false, fmt.Errorf("reading Secret %s: %w", key.Name, err)
 	}
-	private, err := wgtypes.ParseKey(string(secret.Data[privateKeyEntry]))
+	private, valid := parseKey(secret.Data[privateKeyEntry])
 	switch {
-	case err != nil:
-		// The error is left out: it might show a part of the key.
+	case !valid:
 		return "", s.keyDamaged(privateKeyEntry), nil
 	case private.PublicKey().String() != string(secret.Data[publicKeyEntry]):
 		return "", s.keyDamaged(publicKeyEntry), nil
@@ -151,6 +150,12 @@ func (r *EdgeMachineReconciler) privateKey(ctx context.Context, s *machineScope)
 		return "", false, changedMeanwhile(key.Name)
 	}
 	return bootstrap.PrivateKey(private.String()), true, nil
+}
+
+// parseKey reads a key in base64. The error is left out: it might show a part of the key.
+func parseKey(text []byte) (wgtypes.Key, bool) {
+	key, err := wgtypes.ParseKey(string(text))
+	return key, err == nil
 }
 
 func (s *machineScope) keyDamaged(entry string) proceed {

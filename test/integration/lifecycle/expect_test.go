@@ -165,14 +165,14 @@ func (s *site) claimants(ctx context.Context) func(Gomega) map[string]int {
 	}
 }
 
-// eventsOf lists the events on an EdgeMachine as "<reason>: <note>", for Eventually.
-func (s *site) eventsOf(ctx context.Context, machine string) func(Gomega) []string {
+// eventsOf lists the events on EdgeMachine m as "<reason>: <note>", for Eventually.
+func (s *site) eventsOf(ctx context.Context) func(Gomega) []string {
 	return func(g Gomega) []string {
 		list := &eventsv1.EventList{}
 		g.Expect(server.Client.List(ctx, list, client.InNamespace(s.namespace))).To(Succeed())
 		var found []string
 		for _, event := range list.Items {
-			if event.Regarding.Kind == "EdgeMachine" && event.Regarding.Name == machine {
+			if event.Regarding.Kind == "EdgeMachine" && event.Regarding.Name == "m" {
 				found = append(found, fmt.Sprintf("%s: %s", event.Reason, event.Note))
 			}
 		}

@@ -59,7 +59,7 @@ var _ = Describe("A machine on a host with a fixed address", func() {
 		By("linking the Node")
 		s.registerNode(ctx, "a", s.providerID("m", "a"))
 		s.expectLinked(ctx, "m")
-		Eventually(s.eventsOf(ctx, "m")).Should(ContainElement("HostClaimed: Claimed BareMetalHost " + s.hostName("a")))
+		Eventually(s.eventsOf(ctx)).Should(ContainElement("HostClaimed: Claimed BareMetalHost " + s.hostName("a")))
 
 		By("giving everything back")
 		s.deleteMachine(ctx, "m")
@@ -67,7 +67,7 @@ var _ = Describe("A machine on a host with a fixed address", func() {
 		s.expectFree(ctx, "a", was)
 		Expect(s.operator.Boots(s.hostName("a"))).To(HaveLen(1))
 		Expect(s.operator.Deprovisionings(s.hostName("a"))).To(Equal(1))
-		Eventually(s.eventsOf(ctx, "m")).Should(ContainElement("HostReleased: Released BareMetalHost " + s.hostName("a")))
+		Eventually(s.eventsOf(ctx)).Should(ContainElement("HostReleased: Released BareMetalHost " + s.hostName("a")))
 	})
 
 	It("says on every condition what comes next", func(ctx context.Context) {
