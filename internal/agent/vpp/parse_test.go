@@ -123,7 +123,7 @@ func firstMatch(t *testing.T, rules []rule, from, to netip.Addr, protocol uint8,
 
 func TestBlockRoutes(t *testing.T) {
 	all := links{}
-	for index, name := range map[uint32]string{1: "host-uplink0", 4: "wg0", 5: "ipip0", 6: "tun3", 7: "vxlan_tunnel0", 8: "loop2"} {
+	for index, name := range map[uint32]string{1: "host-uplink0", 4: "wg0", 5: "ipip0", 6: "tun3", 7: "vxlan_tunnel0", 8: "loop2", 9: "host-pod0"} {
 		all[index] = &interfaces.SwInterfaceDetails{InterfaceName: name}
 	}
 	nextHop := fib_types.FibPathNh{Address: ip_types.AddressUnionIP4([4]byte{192, 0, 2, 12})}
@@ -136,6 +136,7 @@ func TestBlockRoutes(t *testing.T) {
 		route("10.244.1.0/26", drop),
 		route("10.244.1.5/32", fib_types.FibPath{SwIfIndex: 6}),
 		route("10.244.1.6/32", fib_types.FibPath{SwIfIndex: 8, Nh: nextHop}),
+		route("10.244.1.7/32", fib_types.FibPath{SwIfIndex: 9, Nh: fib_types.FibPathNh{Address: ip_types.AddressUnionIP4([4]byte{10, 244, 1, 7})}}),
 		route("10.244.2.0/26", fib_types.FibPath{SwIfIndex: 4}),
 		route("10.244.3.0/26", fib_types.FibPath{SwIfIndex: 5}),
 		route("10.244.4.0/26", fib_types.FibPath{SwIfIndex: 7}),
@@ -147,7 +148,6 @@ func TestBlockRoutes(t *testing.T) {
 	}
 	block := netip.MustParsePrefix
 	want := []encryption.Route{
-		{Block: block("10.244.1.0/26"), Encrypted: true},
 		{Block: block("10.244.2.0/26"), Interface: "wg0", Encrypted: true},
 		{Block: block("10.244.3.0/26"), Interface: "ipip0"},
 		{Block: block("10.244.4.0/26"), Interface: "vxlan_tunnel0"},

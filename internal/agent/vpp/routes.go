@@ -48,11 +48,8 @@ func blockRoutes(routes []ip.IPRoute, all links, encrypting map[uint32]bool, pod
 		if !slices.ContainsFunc(pods, func(p netip.Prefix) bool { return p.Overlaps(block) && p.Bits() <= block.Bits() }) {
 			continue
 		}
-		if isDrop(route) && slices.Contains(pods, block) {
-			continue // The guard's own.
-		}
 		for _, path := range route.Paths {
-			if to, remote := pathTo(path, all, encrypting); remote {
+			if to, remote := pathTo(path, block, all, encrypting); remote {
 				to.Block = block
 				blocks = append(blocks, to)
 			}
@@ -61,12 +58,12 @@ func blockRoutes(routes []ip.IPRoute, all links, encrypting map[uint32]bool, pod
 	return blocks
 }
 
-// pathTo tells where a path leads to, and whether that is off the node.
-func pathTo(path fib_types.FibPath, all links, encrypting map[uint32]bool) (encryption.Route, bool) {
-	if path.Type != fib_types.FIB_API_PATH_TYPE_NORMAL {
-		return encryption.Route{Encrypted: true}, path.Type == fib_types.FIB_API_PATH_TYPE_DROP
-	}
+// pathTo tells where a path to a block leads to, and whether that is off the node.
+func pathTo(path fib_types.FibPath, block netip.Prefix, all links, encrypting map[uint32]bool) (encryption.Route, bool) {
 	switch {
+	case path.Type != fib_types.FIB_API_PATH_TYPE_NORMAL:
+		// Dropped, or for this node itself.
+		return encryption.Route{}, false
 	case path.SwIfIndex == every:
 		// Through another node's address, that is, out of the uplink.
 		return encryption.Route{Interface: "next hop " + nextHop(path)}, true
@@ -75,9 +72,10 @@ func pathTo(path fib_types.FibPath, all links, encrypting map[uint32]bool) (encr
 	case tunnelKind(all.name(path.SwIfIndex)) != "":
 		return encryption.Route{Interface: all.name(path.SwIfIndex)}, true
 	default:
-		// Without a next hop the interface is a pod's.
+		// Without a next hop, or when it is the destination itself, the interface is a pod's.
 		via := nextHop(path)
-		return encryption.Route{Interface: all.name(path.SwIfIndex)}, via != "0.0.0.0" && via != "::" && !isPod(all.name(path.SwIfIndex))
+		remote := via != "0.0.0.0" && via != "::" && via != block.Addr().String()
+		return encryption.Route{Interface: all.name(path.SwIfIndex)}, remote && !isPod(all.name(path.SwIfIndex))
 	}
 }
 
