@@ -78,10 +78,10 @@ var _ = Describe("The life of a cluster", Ordered, func() {
 	}, SpecTimeout(stage.Limit))
 
 	It("keeps private keys and tokens inside Secrets", func(ctx SpecContext) {
-		needles := secretsOf(ctx, s, cluster)
-		Expect(needles.keys).To(BeNumerically(">=", 4), "private keys of the CAs and the administrator")
-		Expect(needles.tokens).To(BeNumerically(">=", 1), "bootstrap tokens")
-		needles.expectNowhere(ctx, s)
+		needles := s.Secrets(ctx, cluster)
+		Expect(needles.Keys).To(BeNumerically(">=", 4), "private keys of the CAs and the administrator")
+		Expect(needles.Tokens).To(BeNumerically(">=", 1), "bootstrap tokens")
+		needles.ExpectNowhere(ctx, s)
 	}, SpecTimeout(stage.Limit))
 
 	It("gives everything back when it is deleted", func(ctx SpecContext) {

@@ -6,6 +6,8 @@ package stage
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -15,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	ipamv1 "sigs.k8s.io/cluster-api/api/ipam/v1beta2"
@@ -23,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab"
 )
 
 // AwaitCluster waits until the cluster is available and has exactly so many machines, all of them ready and up to date, and as
@@ -104,13 +108,32 @@ func (s *Site) EdgeMachines(ctx context.Context) []infrav1.EdgeMachine {
 // Workload is a client of a cluster, with what `clusterctl get kubeconfig` gives.
 func (s *Site) Workload(ctx context.Context, cluster string) client.Client {
 	GinkgoHelper()
-	kubeconfig, err := s.Clusterctl(ctx, "get", "kubeconfig", cluster, "--namespace", s.Namespace)
-	Expect(err).NotTo(HaveOccurred())
-	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(kubeconfig))
-	Expect(err).NotTo(HaveOccurred())
-	workload, err := client.New(config, client.Options{})
+	workload, err := client.New(s.WorkloadConfig(ctx, cluster), client.Options{})
 	Expect(err).NotTo(HaveOccurred())
 	return workload
+}
+
+// WorkloadConfig is a client's configuration for a cluster, with what `clusterctl get kubeconfig` gives.
+func (s *Site) WorkloadConfig(ctx context.Context, cluster string) *rest.Config {
+	GinkgoHelper()
+	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(s.kubeconfig(ctx, cluster)))
+	Expect(err).NotTo(HaveOccurred())
+	return config
+}
+
+func (s *Site) kubeconfig(ctx context.Context, cluster string) string {
+	GinkgoHelper()
+	kubeconfig, err := s.Clusterctl(ctx, "get", "kubeconfig", cluster, "--namespace", s.Namespace)
+	Expect(err).NotTo(HaveOccurred())
+	return kubeconfig
+}
+
+// WorkloadKubectl runs kubectl on a cluster. An error of kubectl is returned with what it printed.
+func (s *Site) WorkloadKubectl(ctx context.Context, cluster string, args ...string) (string, error) {
+	GinkgoHelper()
+	file := filepath.Join(s.Dir, s.Namespace+"-"+cluster+".kubeconfig")
+	Expect(os.WriteFile(file, []byte(s.kubeconfig(ctx, cluster)), 0o600)).To(Succeed())
+	return s.RunKubectl(ctx, lab.Command{Kubeconfig: file, Args: args})
 }
 
 // AwaitTidy waits until nothing is left of machines that are gone: each Secret and each address belongs to a cluster or a
@@ -161,7 +184,7 @@ func ownerOfSecret(name string, owners map[string]bool) string {
 		return name
 	}
 	for _, suffix := range []secret.Purpose{
-		"host-config", secret.ClusterCA, secret.EtcdCA, secret.FrontProxyCA, secret.ServiceAccount, secret.Kubeconfig,
+		"host-config", "wireguard", "ipsec-psk", secret.ClusterCA, secret.EtcdCA, secret.FrontProxyCA, secret.ServiceAccount, secret.Kubeconfig,
 	} {
 		if owner, found := strings.CutSuffix(name, "-"+string(suffix)); found && owners[owner] {
 			return owner

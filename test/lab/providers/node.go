@@ -10,6 +10,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -205,6 +207,22 @@ func (n *Node) Kill(provider string) error {
 		}
 	}
 	return fmt.Errorf("no pod of provider %q runs", provider)
+}
+
+// Diagnostics is where a provider's metrics are: "127.0.0.1:<port>", HTTPS with authentication unless its flags
+// say otherwise. An error says that none runs.
+func (n *Node) Diagnostics(provider string) (string, error) {
+	for _, c := range n.running() {
+		if c.process.Name != provider {
+			continue
+		}
+		for _, arg := range slices.Backward(c.process.Args) { // the last one counts
+			if address, ok := strings.CutPrefix(arg, diagnosticsFlag+"="); ok {
+				return address, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("no pod of provider %q runs", provider)
 }
 
 func (n *Node) running() map[types.NamespacedName]*container {

@@ -1,7 +1,7 @@
 // Copyright 2026 The EdgeMetal Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package site
+package stage
 
 import (
 	"bytes"
@@ -22,22 +22,21 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
-
-	"github.com/edgemetal/cluster-api-provider-edgemetal/test/e2e/stage"
 )
 
-// needles are what must be nowhere but in Secrets.
-type needles struct {
-	// keys and tokens count where the texts come from.
-	keys, tokens int
+// Needles are what must be nowhere but in Secrets.
+type Needles struct {
+	// Keys and Tokens count where the texts come from.
+	Keys, Tokens int
+	cluster      string
 	// texts by where they come from.
 	texts map[string]string
 }
 
-// secretsOf finds the private keys and bootstrap tokens of a cluster in the Secrets of its site and of the cluster.
-func secretsOf(ctx context.Context, s *stage.Site, cluster string) *needles {
+// Secrets finds the private keys and bootstrap tokens of a cluster in the Secrets of its site and of the cluster.
+func (s *Site) Secrets(ctx context.Context, cluster string) *Needles {
 	GinkgoHelper()
-	n := &needles{texts: map[string]string{}}
+	n := &Needles{cluster: cluster, texts: map[string]string{}}
 	stored := &corev1.SecretList{}
 	Expect(s.Client().List(ctx, stored, client.InNamespace(s.Namespace))).To(Succeed())
 	for _, secret := range stored.Items {
@@ -50,25 +49,23 @@ func secretsOf(ctx context.Context, s *stage.Site, cluster string) *needles {
 	Expect(s.Workload(ctx, cluster).List(ctx, tokens, client.InNamespace("kube-system"))).To(Succeed())
 	for _, secret := range tokens.Items {
 		if secret.Type == "bootstrap.kubernetes.io/token" {
-			n.tokens++
+			n.Tokens++
 			n.texts[secret.Name] = string(secret.Data["token-secret"])
 		}
 	}
 	return n
 }
 
-// privateKey is a PEM block as it stands in a file or, indented, in cloud-config.
-var privateKey = regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----`)
-
-// token is a bootstrap token of kubeadm.
-var token = regexp.MustCompile(`\b[a-z0-9]{6}\.([a-z0-9]{16})\b`)
-
-func (n *needles) gather(from string, value []byte) {
+func (n *Needles) gather(from string, value []byte) {
+	// A PEM block as it stands in a file or, indented, in cloud-config.
+	privateKey := regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----`)
+	// A bootstrap token of kubeadm.
+	token := regexp.MustCompile(`\b[a-z0-9]{6}\.([a-z0-9]{16})\b`)
 	for i, block := range privateKey.FindAll(value, -1) {
 		n.addKey(fmt.Sprintf("%s[%d]", from, i), block)
 	}
 	for i, found := range token.FindAllSubmatch(value, -1) {
-		n.tokens++
+		n.Tokens++
 		n.texts[fmt.Sprintf("%s token %d", from, i)] = string(found[1])
 	}
 	var kubeconfig struct {
@@ -86,7 +83,7 @@ func (n *needles) gather(from string, value []byte) {
 }
 
 // addKey adds a line from the middle of a key, as it is and as it stands in the JSON of a Secret.
-func (n *needles) addKey(from string, block []byte) {
+func (n *Needles) addKey(from string, block []byte) {
 	GinkgoHelper()
 	var lines []string
 	for line := range strings.Lines(string(block)) {
@@ -95,7 +92,7 @@ func (n *needles) addKey(from string, block []byte) {
 	decoded, _ := pem.Decode([]byte(strings.Join(lines, "\n") + "\n"))
 	Expect(decoded).NotTo(BeNil(), from)
 	Expect(len(lines)).To(BeNumerically(">", 3), from)
-	n.keys++
+	n.Keys++
 	n.texts[from] = lines[len(lines)/2]
 	// Three bytes become four characters: whole lines encode to the same text wherever they stand, after up to two bytes.
 	for shift := range 3 {
@@ -104,7 +101,7 @@ func (n *needles) addKey(from string, block []byte) {
 }
 
 // expectIn makes sure that the search finds what it looks for where it must be.
-func (n *needles) expectIn(secrets *corev1.SecretList) {
+func (n *Needles) expectIn(secrets *corev1.SecretList) {
 	GinkgoHelper()
 	content, err := json.Marshal(secrets)
 	Expect(err).NotTo(HaveOccurred())
@@ -115,13 +112,13 @@ func (n *needles) expectIn(secrets *corev1.SecretList) {
 		}
 	}
 	for _, ca := range []string{"ca", "etcd", "proxy", "sa"} {
-		Expect(found).To(HaveKey(cluster + "-" + ca + "/tls.key[0]"))
+		Expect(found).To(HaveKey(n.cluster + "-" + ca + "/tls.key[0]"))
 	}
 }
 
-// expectNowhere looks into everything that people read and that is not a Secret: our manager's log, events, ConfigMaps and all
+// ExpectNowhere looks into everything that people read and that is not a Secret: our manager's log, events, ConfigMaps and all
 // objects of Cluster API, Metal3 and ours.
-func (n *needles) expectNowhere(ctx context.Context, s *stage.Site) {
+func (n *Needles) ExpectNowhere(ctx context.Context, s *Site) {
 	GinkgoHelper()
 	for name, content := range haystacks(ctx, s) {
 		Expect(content).NotTo(BeEmpty(), name)
@@ -134,7 +131,7 @@ func (n *needles) expectNowhere(ctx context.Context, s *stage.Site) {
 	}
 }
 
-func haystacks(ctx context.Context, s *stage.Site) map[string][]byte {
+func haystacks(ctx context.Context, s *Site) map[string][]byte {
 	GinkgoHelper()
 	found := map[string][]byte{}
 	logs, err := filepath.Glob(s.ManagerLog() + "*")
