@@ -72,14 +72,21 @@ func cpu(vpp infrav1.VPP) []string {
 	return append(lines, "scheduler-policy "+policy, fmt.Sprintf("scheduler-priority %d", vpp.Scheduler.Priority))
 }
 
-// StartupExec is the text of VPPStartupExecFile: it has VPP run the host's own file, which creates the WireGuard interface with the
-// host's key. Nothing else may stand here, because VPP leaves the rest of a file out after an error. Empty when the protocol
-// needs no key on the host.
-func StartupExec(protocol encryption.Protocol) string {
-	if protocol != encryption.WireGuard {
-		return ""
+// StartupExec is the text of VPPStartupExecFile. Routes that drop what is for the pods' ranges come first: until the node agent is
+// connected, and should it never be, they keep such packets from the default route. Calico's routes for blocks are more specific, and
+// the agent knows these routes as its own. Then VPP runs the host's own file, which creates the WireGuard interface with the
+// host's key; it comes last, because VPP leaves the rest of a file out after an error. Empty when there is nothing to do.
+func StartupExec(protocol encryption.Protocol, mode infrav1.EncryptionMode, podCIDRs []string) string {
+	var lines []string
+	if mode == infrav1.EncryptionRequired {
+		for _, cidr := range ipv4(podCIDRs) {
+			lines = append(lines, "ip route add "+cidr+" via drop")
+		}
 	}
-	return "exec " + encryption.VPPExecFile
+	if protocol == encryption.WireGuard {
+		lines = append(lines, "exec "+encryption.VPPExecFile)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // Buffers per NUMA node that suffice for a number of pods. The agent refuses a pod when the buffers that were free at its start are

@@ -73,7 +73,7 @@ func vppData(in Input, d infrav1.Dataplane) (map[string]string, error) {
 	if slices.ContainsFunc(in.Network.Subnets, func(s infrav1.Subnet) bool { return isIPv6(s.CIDR) }) {
 		data["CALICOVPP_BGP_SERVER_MODE"] = "dualStack"
 	}
-	if exec := StartupExec(protocol(d)); exec != "" {
+	if exec := StartupExec(protocol(d), d.Encryption.Mode, in.PodCIDRs); exec != "" {
 		data["CALICOVPP_CONFIG_EXEC_TEMPLATE"] = exec
 	}
 	for key, value := range map[string]any{
