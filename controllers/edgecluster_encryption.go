@@ -36,18 +36,7 @@ func judgeClusterEncryption(s *clusterScope) metav1.Condition {
 	if s.keyProblem != nil {
 		return *s.keyProblem
 	}
-	var missing []string
-	total := 0
-	for i := range s.members {
-		machine := &s.members[i]
-		if machine.Status.Host == "" || !machine.DeletionTimestamp.IsZero() {
-			continue
-		}
-		total++
-		if found := conditions.Get(machine, condition); found == nil || found.Status != metav1.ConditionTrue {
-			missing = append(missing, describeUnencrypted(machine, found))
-		}
-	}
+	missing, total := s.unencrypted()
 	switch {
 	case total == 0:
 		return verdict(condition, false, infrav1.NodesNotEncryptedReason, "No machine has a host yet")
@@ -62,6 +51,21 @@ func judgeClusterEncryption(s *clusterScope) metav1.Condition {
 	return verdict(condition, false, infrav1.NodesNotEncryptedReason, "%s", message)
 }
 
+// unencrypted describes the machines with a host that are not proved to encrypt, of so many that have one.
+func (s *clusterScope) unencrypted() (missing []string, total int) {
+	for i := range s.members {
+		machine := &s.members[i]
+		if machine.Status.Host == "" || !machine.DeletionTimestamp.IsZero() {
+			continue
+		}
+		total++
+		if found := conditions.Get(machine, infrav1.EncryptionReadyCondition); found == nil || found.Status != metav1.ConditionTrue {
+			missing = append(missing, describeUnencrypted(machine, found))
+		}
+	}
+	return missing, total
+}
+
 // describeUnencrypted names a node, and why and since when it is not proved to be encrypted.
 func describeUnencrypted(machine *infrav1.EdgeMachine, found *metav1.Condition) string {
 	if found == nil {
@@ -71,17 +75,30 @@ func describeUnencrypted(machine *infrav1.EdgeMachine, found *metav1.Condition) 
 }
 
 // siteConditions are those that a site needs to be ready.
-func siteConditions(c *infrav1.EdgeCluster) []string {
+//
+// Cluster API's health checks replace no machine while the site is not ready. So a site that was ready stays ready while the trouble is
+// that of one node among others: its machine is not ready, EncryptionReady and DataplaneInstalled tell why, and a MachineHealthCheck can
+// replace it. Two nodes without encryption are the site's trouble: a key that is missing shows on every node.
+func siteConditions(s *clusterScope) []string {
+	c := s.edgeCluster
 	// HostsAvailable is left out: a running cluster that asks for one more machine than there are hosts, as a rolling update
 	// does, has not become unavailable.
 	needed := []string{infrav1.NetworksValidCondition, infrav1.ControlPlaneEndpointReadyCondition}
-	if hasDataplane(c) {
+	missing, total := s.unencrypted()
+	oneOfMany := conditions.IsTrue(c, infrav1.ReadyCondition) && len(missing) <= 1 && total > 1 && s.keyProblem == nil
+	if hasDataplane(c) && !(oneOfMany && isSettling(c)) {
 		needed = append(needed, infrav1.DataplaneInstalledCondition)
 	}
-	if encryptionMode(c) == infrav1.EncryptionRequired {
+	if encryptionMode(c) == infrav1.EncryptionRequired && !oneOfMany {
 		needed = append(needed, infrav1.EncryptionReadyCondition)
 	}
 	return needed
+}
+
+// isSettling tells whether all of the dataplane is applied, and its pods are awaited.
+func isSettling(c *infrav1.EdgeCluster) bool {
+	reason := conditions.GetReason(c, infrav1.DataplaneInstalledCondition)
+	return reason == infrav1.WaitingForDataplaneReason || reason == infrav1.RollingOutReason
 }
 
 // hasProvisioned tells whether a machine of the cluster has been installed.

@@ -233,14 +233,51 @@ func TestReadyWithEncryption(t *testing.T) {
 
 func TestSiteNeedsItsDataplane(t *testing.T) {
 	c := &infrav1.EdgeCluster{}
+	s := &clusterScope{edgeCluster: c}
 	conditions.Set(c, metav1.Condition{Type: infrav1.NetworksValidCondition, Status: metav1.ConditionTrue, Reason: "R"})
 	conditions.Set(c, metav1.Condition{Type: infrav1.ControlPlaneEndpointReadyCondition, Status: metav1.ConditionTrue, Reason: "R"})
-	if got := summarize(c, siteConditions(c), false); got.Status != metav1.ConditionFalse || got.Message != "DataplaneInstalled: Not looked at yet" {
+	if got := summarize(c, siteConditions(s), false); got.Status != metav1.ConditionFalse || got.Message != "DataplaneInstalled: Not looked at yet" {
 		t.Errorf("before the dataplane was looked at: %s %s", got.Status, got.Message)
 	}
 	c.Spec.Dataplane.Type = infrav1.DataplaneNone
-	if got := summarize(c, siteConditions(c), false); got.Status != metav1.ConditionTrue {
+	if got := summarize(c, siteConditions(s), false); got.Status != metav1.ConditionTrue {
 		t.Errorf("without a dataplane: %s %s", got.Status, got.Message)
+	}
+}
+
+// A node's trouble must not make the site unready: Cluster API would not replace the node then.
+func TestSiteThatWasReadyBearsOneNode(t *testing.T) {
+	good, bad := member("a", metav1.ConditionTrue, encryption.ReasonEncrypted), member("b", metav1.ConditionFalse, encryption.ReasonTunnelDown)
+	for name, test := range map[string]struct {
+		wasReady  bool
+		members   []infrav1.EdgeMachine
+		dataplane string
+		want      bool
+	}{
+		"bring-up":                 {false, []infrav1.EdgeMachine{good, bad}, infrav1.DataplaneInstalledReason, false},
+		"one of two":               {true, []infrav1.EdgeMachine{good, bad}, infrav1.DataplaneInstalledReason, true},
+		"two of three":             {true, []infrav1.EdgeMachine{good, bad, bad}, infrav1.DataplaneInstalledReason, false},
+		"the only one":             {true, []infrav1.EdgeMachine{bad}, infrav1.DataplaneInstalledReason, false},
+		"its pods are awaited":     {true, []infrav1.EdgeMachine{good, bad}, infrav1.WaitingForDataplaneReason, true},
+		"a rollout":                {true, []infrav1.EdgeMachine{good, good}, infrav1.RollingOutReason, true},
+		"an invalid dataplane":     {true, []infrav1.EdgeMachine{good, good}, infrav1.DataplaneInvalidReason, false},
+		"pods awaited at bring-up": {false, []infrav1.EdgeMachine{good, good}, infrav1.WaitingForDataplaneReason, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &infrav1.EdgeCluster{}
+			s := &clusterScope{edgeCluster: c, members: test.members}
+			set := func(kind string, is bool, reason string) {
+				conditions.Set(c, verdict(kind, is, reason, ""))
+			}
+			set(infrav1.ReadyCondition, test.wasReady, "R")
+			set(infrav1.NetworksValidCondition, true, "R")
+			set(infrav1.ControlPlaneEndpointReadyCondition, true, "R")
+			set(infrav1.DataplaneInstalledCondition, test.dataplane == infrav1.DataplaneInstalledReason, test.dataplane)
+			conditions.Set(c, judgeClusterEncryption(s))
+			if got := summarize(c, siteConditions(s), false); (got.Status == metav1.ConditionTrue) != test.want {
+				t.Errorf("ready is %s: %s", got.Status, got.Message)
+			}
+		})
 	}
 }
 
