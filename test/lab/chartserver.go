@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"strings"
 	"time"
 
@@ -30,10 +29,10 @@ func (s Site) registry() netip.AddrPort {
 // ChartsRepository is where the site's clusters find Calico's charts.
 func (s Site) ChartsRepository() string { return "oci://" + s.registry().String() + "/charts" }
 
-// serveCharts fills the site's registry with Calico's charts: stand-ins, or the genuine ones from the folder
-// that the environment names. It serves until the context ends.
-func (s Site) serveCharts(ctx context.Context) (func(context.Context) error, error) {
-	archives, err := charts.Pack(calico.DefaultVersion, os.Getenv(charts.DirVariable))
+// serveCharts fills the site's registry with Calico's charts: stand-ins, or the genuine ones from dir when that is
+// not empty. The function serves until the context ends.
+func (s Site) serveCharts(ctx context.Context, dir string) (func(context.Context) error, error) {
+	archives, err := charts.Pack(calico.DefaultVersion, dir)
 	if err != nil {
 		return nil, fmt.Errorf("make Calico's charts: %w", err)
 	}

@@ -33,6 +33,8 @@ type Options struct {
 	// Manager is the executable to run for this repository's provider; when empty it is built from the
 	// tree.
 	Manager string
+	// ChartsDir holds Calico's genuine charts (see package charts); stand-ins are served when it is empty.
+	ChartsDir string
 	// Site is the hosts' network; the zero Site takes the one of the last start in Dir, or the first free
 	// one.
 	Site Site

@@ -153,7 +153,7 @@ func (l *Lab) play(ctx context.Context, o Options, m materials, proxy *services.
 	if err != nil {
 		return err
 	}
-	registry, err := l.Site.serveCharts(ctx)
+	registry, err := l.Site.serveCharts(ctx, o.ChartsDir)
 	if err != nil {
 		return err
 	}

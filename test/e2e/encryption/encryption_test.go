@@ -187,7 +187,7 @@ var _ = Describe("A cluster with required encryption", Ordered, func() {
 		}
 	}, SpecTimeout(stage.Limit))
 
-	It("has sent nothing in clear at any time", func(ctx SpecContext) {
+	It("has sent nothing in clear at any time", func(SpecContext) {
 		sent := wire.stop()
 		GinkgoWriter.Printf("packets between nodes' pods: %v\n", sent.outcomes)
 		Expect(sent.inClear).To(BeEmpty())

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -63,11 +64,20 @@ func (k *WireGuardKeys) add(from, key string) {
 	k.Count++
 	k.texts[from] = key
 	k.texts[from+" in hexadecimal"] = hex.EncodeToString(raw)
-	k.texts[from+" as numbers"] = strings.Trim(fmt.Sprint(raw), "[]")
+	k.texts[from+" as numbers"] = numbers(raw)
 	// Three bytes become four characters; what stands at the ends depends on what is beside the key.
 	for shift := range 3 {
 		k.texts[fmt.Sprintf("%s in base64, shifted by %d", from, shift)] = base64.StdEncoding.EncodeToString([]byte(key[shift:]))[:52]
 	}
+}
+
+// numbers is how fmt prints bytes.
+func numbers(raw []byte) string {
+	words := make([]string, len(raw))
+	for i, b := range raw {
+		words[i] = strconv.Itoa(int(b))
+	}
+	return strings.Join(words, " ")
 }
 
 // found names what is in the content.

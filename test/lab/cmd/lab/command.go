@@ -7,12 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/charts"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/daemon"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/tools"
 )
@@ -150,7 +152,8 @@ func (s *settings) up(cmd *cobra.Command) error {
 	fmt.Fprintf(cmd.ErrOrStderr(), "starting the lab in %s\n", s.dir)
 	ctx, cancel := context.WithTimeout(cmd.Context(), startTimeout)
 	defer cancel()
-	return daemon.Spawn(ctx, s.dir, "run", "--dir", s.dir, "--release", components, "--manager", tree.Manager)
+	return daemon.Spawn(ctx, s.dir, "run", "--dir", s.dir, "--release", components, "--manager", tree.Manager,
+		"--charts-dir", os.Getenv(charts.DirVariable))
 }
 
 func downCommand(s *settings) *cobra.Command {

@@ -45,6 +45,7 @@ func runCommand(s *settings) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&options.EdgeMetal, "release", "", "components file of the edgemetal provider")
+	cmd.Flags().StringVar(&options.ChartsDir, "charts-dir", "", "folder of Calico's genuine charts; stand-ins when empty")
 	cmd.Flags().StringVar(&options.Manager, "manager", "", "executable of the edgemetal manager")
 	return cmd
 }

@@ -82,7 +82,7 @@ func leave(c *kubelet.Container, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(real, nil, 0o755); err != nil { //nolint:gosec // A program, for others to run.
+	if err := os.WriteFile(real, nil, 0o755); err != nil {
 		return fmt.Errorf("copying %s: %w", name, err)
 	}
 	return nil
@@ -102,7 +102,7 @@ func awaitFelix(ctx context.Context, c *kubelet.Container, config *rest.Config) 
 			enabled, _, _ := unstructured.NestedBool(found.Object, "spec", "wireguardEnabled")
 			port, _, _ := unstructured.NestedInt64(found.Object, "spec", "wireguardListeningPort")
 			if enabled {
-				return uint16(port), nil //nolint:gosec // The CRD bounds it.
+				return uint16(port), nil
 			}
 			err = errors.New("wireguardEnabled is not true")
 		}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"time"
@@ -142,9 +143,7 @@ func (k *instance) configMapFiles(ctx context.Context, namespace, name string, i
 	for key, value := range object.Data {
 		data[key] = []byte(value)
 	}
-	for key, value := range object.BinaryData {
-		data[key] = value
-	}
+	maps.Copy(data, object.BinaryData)
 	return pick(data, items, optional, into)
 }
 
