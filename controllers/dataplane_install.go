@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -25,42 +26,44 @@ func inventoryKey() client.ObjectKey {
 	return client.ObjectKey{Namespace: encryption.AgentNamespace, Name: "edgemetal-dataplane"}
 }
 
-// install applies the steps in order. A step that was never applied waits until the one before is ready; steps that were are kept up
-// to date whatever the others do, so that a change can repair what does not become ready. Then what is no longer wanted is removed,
-// changes are rolled out, and readiness is judged.
-func (r *DataplaneReconciler) install(ctx context.Context, s *dataplaneScope) (goOn proceed, reterr error) {
-	applied := s.memory.applied
+// install applies the steps in order, removes what is no longer wanted, rolls changes out, and judges readiness.
+func (r *DataplaneReconciler) install(ctx context.Context, s *dataplaneScope) (proceed, error) {
 	var all []apply.Object
 	for i, set := range s.sets {
-		if i > 0 && !applied.Knows(set.objects) {
-			if goOn, err := r.awaitReady(ctx, s, i-1); err != nil || !bool(goOn) {
-				return false, saved(ctx, s, err)
-			}
-		}
-		err := s.applier.Apply(ctx, applied, set.objects)
-		if err := r.watchObjects(ctx, s, set.objects); err != nil {
-			return false, saved(ctx, s, err)
-		}
-		if err != nil {
-			s.step(i)
-			return false, saved(ctx, s, err)
+		goOn, err := r.applyStep(ctx, s, i)
+		if err := saved(ctx, s, err); err != nil || !bool(goOn) {
+			return false, err
 		}
 		all = append(all, set.objects...)
 	}
-	if err := saved(ctx, s, s.applier.Prune(ctx, applied, all)); err != nil {
+	if err := saved(ctx, s, s.applier.Prune(ctx, s.memory.applied, all)); err != nil {
 		return false, err
 	}
-	for i := range s.sets {
-		if goOn, err := r.rollOut(ctx, s, i); err != nil || !bool(goOn) {
-			return false, err
-		}
-	}
-	for i := range s.sets {
-		if goOn, err := r.awaitReady(ctx, s, i); err != nil || !bool(goOn) {
-			return false, err
+	for _, judge := range []func(context.Context, *dataplaneScope, int) (proceed, error){r.rollOut, r.awaitReady} {
+		for i := range s.sets {
+			if goOn, err := judge(ctx, s, i); err != nil || !bool(goOn) {
+				return false, err
+			}
 		}
 	}
 	return true, nil
+}
+
+// applyStep applies step i. A step that was never applied waits until the one before is ready; steps that were are kept up to date
+// whatever the others do, so that a change can repair what does not become ready.
+func (r *DataplaneReconciler) applyStep(ctx context.Context, s *dataplaneScope, i int) (proceed, error) {
+	objects := s.sets[i].objects
+	if i > 0 && !s.memory.applied.Knows(objects) {
+		if goOn, err := r.awaitReady(ctx, s, i-1); err != nil || !bool(goOn) {
+			return false, err
+		}
+	}
+	err := s.applier.Apply(ctx, s.memory.applied, objects)
+	if err != nil {
+		s.step(i)
+	}
+	// What was applied before an error is watched too.
+	return err == nil, errors.Join(err, r.watchObjects(ctx, s, objects))
 }
 
 // saved writes down what was applied, whatever happened after it.
@@ -71,11 +74,9 @@ func saved(ctx context.Context, s *dataplaneScope, err error) error {
 	return err
 }
 
-// step says in the condition where the installation is, should it stop here.
-func (s *dataplaneScope) step(i int) string {
-	where := fmt.Sprintf("step %d of %d (%s)", i+1, len(s.sets), s.sets[i].Title)
-	s.wait(infrav1.InstallingReason, "Applying %s", where)
-	return where
+// step says in the condition where the installation stops.
+func (s *dataplaneScope) step(i int) {
+	s.wait(infrav1.InstallingReason, "Applying step %d of %d (%s)", i+1, len(s.sets), s.sets[i].Title)
 }
 
 // awaitReady waits for what step i has to bring about.

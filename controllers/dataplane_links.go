@@ -15,50 +15,39 @@ import (
 	"github.com/edgemetal/cluster-api-provider-edgemetal/bootstrap/hostnet"
 )
 
-// linkHolder is a machine, or what machines are made from.
+// linkHolder is a machine or a machine template.
 type linkHolder struct {
+	// name with kind, for messages.
 	name string
 	spec infrav1.EdgeMachineSpec
+	// provisioned machines have their links for good.
+	provisioned bool
 }
 
-// findLinks finds out by which names the dataplane knows the hosts' links.
+// findLinks learns from machines and templates how the hosts' links are called, which the dataplane is configured with.
 func (r *DataplaneReconciler) findLinks(ctx context.Context, s *dataplaneScope, machines []infrav1.EdgeMachine) (proceed, error) {
-	holders, err := r.linkHolders(ctx, s, machines)
-	if err != nil {
-		return false, err
+	templates := &infrav1.EdgeMachineTemplateList{}
+	if err := r.Client.List(ctx, templates, client.InNamespace(s.edgeCluster.Namespace), client.MatchingFields{templateClusterIndex: s.cluster.Name}, client.UnsafeDisableDeepCopy); err != nil {
+		return false, fmt.Errorf("listing EdgeMachineTemplates: %w", err)
+	}
+	var holders []linkHolder
+	for i := range machines {
+		holders = append(holders, linkHolder{"EdgeMachine " + machines[i].Name, machines[i].Spec, machines[i].Spec.ProviderID != ""})
+	}
+	for i := range templates.Items {
+		holders = append(holders, linkHolder{name: "EdgeMachineTemplate " + templates.Items[i].Name, spec: templates.Items[i].Spec.Template.Spec})
 	}
 	dataplane := cmp.Or(s.edgeCluster.Spec.Dataplane.Type, infrav1.DataplaneCalicoVPP)
 	if len(holders) == 0 && (dataplane == infrav1.DataplaneCalicoVPP || dataplane == infrav1.DataplaneCalicoEBPF) {
 		return s.wait(infrav1.WaitingForControlPlaneReason, "Waiting for a machine, whose link in network %q carries the dataplane", s.input.Network.Name), nil
 	}
+	// In the order of their names, so that a message names the same one each time.
+	slices.SortFunc(holders, func(a, b linkHolder) int { return cmp.Compare(a.name, b.name) })
 	s.input.Links = linksWithNetworks(holders)
 	if dataplane != infrav1.DataplaneCalicoVPP {
 		return true, nil
 	}
-	return findUplink(s, holders), nil
-}
-
-// linkHolders are all machines that there are, those with a host first, or, while none has one, all templates before them.
-func (r *DataplaneReconciler) linkHolders(ctx context.Context, s *dataplaneScope, machines []infrav1.EdgeMachine) ([]linkHolder, error) {
-	var holders []linkHolder
-	for i := range machines {
-		if machines[i].Spec.ProviderID != "" {
-			holders = append(holders, linkHolder{"EdgeMachine " + machines[i].Name, machines[i].Spec})
-		}
-	}
-	if len(holders) == 0 {
-		templates := &infrav1.EdgeMachineTemplateList{}
-		if err := r.Client.List(ctx, templates, client.InNamespace(s.edgeCluster.Namespace), client.MatchingFields{templateClusterIndex: s.cluster.Name}, client.UnsafeDisableDeepCopy); err != nil {
-			return nil, fmt.Errorf("listing EdgeMachineTemplates: %w", err)
-		}
-		for i := range templates.Items {
-			holders = append(holders, linkHolder{"EdgeMachineTemplate " + templates.Items[i].Name, templates.Items[i].Spec.Template.Spec})
-		}
-	}
-	for i := range machines {
-		holders = append(holders, linkHolder{"EdgeMachine " + machines[i].Name, machines[i].Spec})
-	}
-	return holders, nil
+	return s.findUplink(holders), nil
 }
 
 // linksWithNetworks are the names of all links that carry a network, each once and in order.
@@ -73,22 +62,21 @@ func linksWithNetworks(holders []linkHolder) []string {
 	return slices.Compact(links)
 }
 
-// findUplink finds the name of the link that VPP takes over, which is the same in all holders. One machine that does not fit is judged
-// by itself and gets no host.
-func findUplink(s *dataplaneScope, holders []linkHolder) proceed {
-	// In the order of their names, so that the same one is named each time.
-	first := ""
-	for _, h := range holders {
-		uplink, err := hostnet.UplinkOf(h.spec.Links, h.spec.Interfaces, s.edgeCluster.Spec.Networks, s.input.Network.Name)
+// findUplink finds the name of the link that VPP takes over. It must be the same everywhere: in all provisioned machines, and as long as
+// there are none, in all machines and templates. A machine that does not fit the provisioned ones gets no host, and says so itself.
+func (s *dataplaneScope) findUplink(holders []linkHolder) proceed {
+	if slices.ContainsFunc(holders, func(h linkHolder) bool { return h.provisioned }) {
+		holders = slices.DeleteFunc(holders, func(h linkHolder) bool { return !h.provisioned })
+	}
+	for _, holder := range holders {
+		uplink, err := hostnet.UplinkOf(holder.spec.Links, holder.spec.Interfaces, s.edgeCluster.Spec.Networks, s.input.Network.Name)
 		if err != nil {
-			return s.wait(infrav1.DataplaneInvalidReason, "%s: %v", h.name, err)
+			return s.wait(infrav1.DataplaneInvalidReason, "%s: %v", holder.name, err)
 		}
-		if s.input.Uplink == "" {
-			s.input.Uplink, first = uplink.Link, h.name
-		}
+		s.input.Uplink = cmp.Or(s.input.Uplink, uplink.Link)
 		if uplink.Link != s.input.Uplink {
 			return s.wait(infrav1.DataplaneInvalidReason, "links: network %q is on %q in %s and on %q in %s; VPP has one configuration for all nodes: give that link the same name in all machine templates of the cluster",
-				s.input.Network.Name, s.input.Uplink, first, uplink.Link, h.name)
+				s.input.Network.Name, s.input.Uplink, holders[0].name, uplink.Link, holder.name)
 		}
 	}
 	return true

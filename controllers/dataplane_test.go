@@ -265,3 +265,32 @@ func TestIndexSecrets(t *testing.T) {
 		t.Errorf("a site without Secrets has %v", got)
 	}
 }
+
+func TestFindUplink(t *testing.T) {
+	holder := func(name, link string, provisioned bool) linkHolder {
+		return linkHolder{name: name, provisioned: provisioned, spec: infrav1.EdgeMachineSpec{
+			Links: []infrav1.Link{{Name: link, Match: &infrav1.NICMatch{BootNIC: new(true)}}}, Interfaces: []infrav1.Interface{{Network: "cluster", Link: link}},
+		}}
+	}
+	for name, c := range map[string]struct {
+		holders []linkHolder
+		uplink  string
+		wait    string
+	}{
+		"same":                  {[]linkHolder{holder("a", "uplink0", false), holder("b", "uplink0", false)}, "uplink0", ""},
+		"different":             {[]linkHolder{holder("a", "uplink0", false), holder("b", "lan0", false)}, "uplink0", `"uplink0" in a and on "lan0" in b`},
+		"a new one is wrong":    {[]linkHolder{holder("a", "lan0", false), holder("b", "uplink0", true)}, "uplink0", ""},
+		"running ones disagree": {[]linkHolder{holder("a", "lan0", true), holder("b", "uplink0", true)}, "lan0", "same name in all machine templates"},
+		"not in the network":    {[]linkHolder{{name: "EdgeMachine a", spec: infrav1.EdgeMachineSpec{Links: []infrav1.Link{{Name: "x"}}}}}, "", "EdgeMachine a: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &dataplaneScope{edgeCluster: &infrav1.EdgeCluster{}}
+			s.edgeCluster.Spec.Networks = []infrav1.Network{{Name: "cluster"}}
+			s.input.Network.Name = "cluster"
+			goOn := s.findUplink(c.holders)
+			if bool(goOn) != (c.wait == "") || s.input.Uplink != c.uplink || !strings.Contains(s.condition.Message, c.wait) {
+				t.Errorf("%v, uplink %q, %q", goOn, s.input.Uplink, s.condition.Message)
+			}
+		})
+	}
+}

@@ -22,24 +22,34 @@ func difference(path string, wanted, live any) string {
 		if !ok && live != nil {
 			return path
 		}
-		for _, key := range slices.Sorted(maps.Keys(w)) {
-			if found := difference(path+"."+key, w[key], l[key]); found != "" {
-				return found
-			}
-		}
+		return fieldDifference(path, w, l)
 	case []any:
 		l, ok := live.([]any)
 		if !ok && live != nil || len(l) != len(w) {
 			return path
 		}
-		for i := range w {
-			if found := difference(fmt.Sprintf("%s[%d]", path, i), w[i], l[i]); found != "" {
-				return found
-			}
-		}
+		return itemDifference(path, w, l)
 	default:
 		if !equal(path, text(wanted), text(live)) {
 			return path
+		}
+		return ""
+	}
+}
+
+func fieldDifference(path string, wanted, live map[string]any) string {
+	for _, key := range slices.Sorted(maps.Keys(wanted)) {
+		if found := difference(path+"."+key, wanted[key], live[key]); found != "" {
+			return found
+		}
+	}
+	return ""
+}
+
+func itemDifference(path string, wanted, live []any) string {
+	for i := range wanted {
+		if found := difference(fmt.Sprintf("%s[%d]", path, i), wanted[i], live[i]); found != "" {
+			return found
 		}
 	}
 	return ""

@@ -133,8 +133,10 @@ func servedKind(definition *unstructured.Unstructured) (schema.GroupVersionKind,
 		return schema.GroupVersionKind{}, err
 	}
 	spec := struct {
-		Group    string `json:"group"`
-		Names    struct{ Kind string }
+		Group string `json:"group"`
+		Names struct {
+			Kind string `json:"kind"`
+		} `json:"names"`
 		Versions []struct {
 			Name   string `json:"name"`
 			Served bool   `json:"served"`

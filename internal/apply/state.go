@@ -142,27 +142,30 @@ func (s *State) Save(ctx context.Context, c client.Client) error {
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.inventory.Namespace, Name: s.inventory.Name, ResourceVersion: s.version},
 		Data:       map[string]string{inventoryKey: data},
 	}
-	if s.version == "" {
-		err = c.Create(ctx, inventory, client.FieldOwner(FieldOwner))
-		if apierrors.IsNotFound(err) {
-			namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.inventory.Namespace, Labels: map[string]string{Label: LabelOwned}}}
-			if err := c.Create(ctx, namespace, client.FieldOwner(FieldOwner)); err != nil && !apierrors.IsAlreadyExists(err) {
-				return fmt.Errorf("creating Namespace %s: %w", namespace.Name, err)
-			}
-			err = c.Create(ctx, inventory, client.FieldOwner(FieldOwner))
-		}
-	} else {
-		err = c.Update(ctx, inventory, client.FieldOwner(FieldOwner))
-		if apierrors.IsNotFound(err) {
-			inventory.ResourceVersion = ""
-			err = c.Create(ctx, inventory, client.FieldOwner(FieldOwner))
-		}
-	}
-	if err != nil {
+	if err := store(ctx, c, inventory); err != nil {
 		return fmt.Errorf("writing what was applied to ConfigMap %s: %w", s.inventory, err)
 	}
 	s.version, s.saved = inventory.ResourceVersion, data
 	return nil
+}
+
+// store updates the ConfigMap, or creates it together with its namespace.
+func store(ctx context.Context, c client.Client, inventory *corev1.ConfigMap) error {
+	if inventory.ResourceVersion != "" {
+		if err := c.Update(ctx, inventory, client.FieldOwner(FieldOwner)); !apierrors.IsNotFound(err) {
+			return err
+		}
+		inventory.ResourceVersion = ""
+	}
+	err := c.Create(ctx, inventory, client.FieldOwner(FieldOwner))
+	if !apierrors.IsNotFound(err) {
+		return err
+	}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: inventory.Namespace, Labels: map[string]string{Label: LabelOwned}}}
+	if err := c.Create(ctx, namespace, client.FieldOwner(FieldOwner)); err != nil && !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	return c.Create(ctx, inventory, client.FieldOwner(FieldOwner))
 }
 
 // fingerprint tells states of an object apart. Where the API server counts changes of the specification, changes of the status

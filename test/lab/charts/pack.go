@@ -30,7 +30,7 @@ const (
 const DirVariable = "EDGEMETAL_CHARTS_DIR"
 
 //go:embed operator
-var operator embed.FS //nolint:gochecknoglobals // Files of the chart, which nothing writes.
+var operator embed.FS
 
 // Key of a chart's archive in the result of Pack, and in a Secret.
 func Key(name, version string) string { return name + "-" + version + ".tgz" }
