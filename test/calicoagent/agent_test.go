@@ -67,11 +67,7 @@ func newSite(t *testing.T, exec bool) *site {
 
 func newHost(t *testing.T, number byte, exec bool) *host {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "calicoagent")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := t.TempDir()
 	h := &host{
 		name: fmt.Sprintf("node-%d", number), address: netip.AddrFrom4([4]byte{192, 0, 2, 10 + number}),
 		block: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 244, number, 0}), 24),

@@ -180,8 +180,10 @@ func (s *state) changeACLs(request *aclapi.ACLInterfaceAddDel) int32 {
 // setACLs applies the lists; the plugin is on the interface's arcs while there are any.
 func (l *link) setACLs(input, output []uint32) {
 	l.inputACLs, l.outputACLs = input, output
-	l.setFeature(featureKey{"ip4-unicast", "acl-plugin-in-ip4-fa"}, len(input) > 0)
-	l.setFeature(featureKey{"ip6-unicast", "acl-plugin-in-ip6-fa"}, len(input) > 0)
-	l.setFeature(featureKey{"ip4-output", "acl-plugin-out-ip4-fa"}, len(output) > 0)
-	l.setFeature(featureKey{"ip6-output", "acl-plugin-out-ip6-fa"}, len(output) > 0)
+	for _, family := range []string{"ip4", "ip6"} {
+		l.setFeature(featureKey{family + "-unicast", "acl-plugin-in-" + family + "-fa"}, len(input) > 0)
+		l.setFeature(featureKey{family + "-output", "acl-plugin-out-" + family + "-fa"}, len(output) > 0)
+		l.setFeature(featureKey{"l2-input-" + family, "acl-plugin-in-" + family + "-l2"}, len(input) > 0)
+		l.setFeature(featureKey{"l2-output-" + family, "acl-plugin-out-" + family + "-l2"}, len(output) > 0)
+	}
 }

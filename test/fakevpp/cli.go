@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,19 +25,27 @@ type cliCommand struct {
 	run    func(s *state, args []string) (string, error)
 }
 
-// commands that change something. The longest prefix that fits is taken.
+// commands of the CLI. The longest prefix that fits is taken.
 func commands() []cliCommand {
+	return slices.Concat(makes(), settings(), shows())
+}
+
+// makes are commands that make and remove things.
+func makes() []cliCommand {
 	return []cliCommand{
 		{"exec", func(s *state, args []string) (string, error) {
 			if len(args) != 1 {
-				return "", errors.New("exec: a file is missing")
+				return "", errors.New("a file is missing")
 			}
 			return s.runFile(args[0])
 		}},
 		{"wireguard create", (*state).cliCreateTunnel},
 		{"wireguard delete", func(s *state, args []string) (string, error) {
 			l, err := s.cliLink(args)
-			if err != nil || l.tunnel == nil {
+			if err != nil {
+				return "", err
+			}
+			if l.tunnel == nil {
 				return "", errors.New("wireguard interface delete failed")
 			}
 			s.removeTunnel(l)
@@ -45,10 +54,19 @@ func commands() []cliCommand {
 		{"create host-interface", func(s *state, args []string) (string, error) {
 			options := pairs(args)
 			if s.hostLink(options["name"]) != nil {
-				return "", errors.New("create host-interface: Interface already exists")
+				return "", errors.New("Interface already exists") //nolint:staticcheck // As VPP says it.
 			}
 			return s.addAFPacket(options["name"]).name + "\n", nil
 		}},
+		{"ip route add", func(s *state, args []string) (string, error) { return "", s.cliRoute(args, true) }},
+		{"ip route del", func(s *state, args []string) (string, error) { return "", s.cliRoute(args, false) }},
+		{"comment", func(*state, []string) (string, error) { return "", nil }},
+	}
+}
+
+// settings are commands that set up interfaces.
+func settings() []cliCommand {
+	return []cliCommand{
 		{"set interface state", func(s *state, args []string) (string, error) {
 			l, err := s.cliLink(args)
 			if err == nil {
@@ -81,11 +99,11 @@ func commands() []cliCommand {
 		}},
 		{"set interface mtu", func(s *state, args []string) (string, error) {
 			if len(args) < 2 {
-				return "", errors.New("set interface mtu: MTU and interface are missing")
+				return "", errors.New("MTU and interface are missing")
 			}
 			mtu, err := strconv.ParseUint(args[len(args)-2], 10, 16)
 			if err != nil {
-				return "", fmt.Errorf("set interface mtu: %w", err)
+				return "", err
 			}
 			l, err := s.cliLink(args[len(args)-1:])
 			if err == nil {
@@ -93,9 +111,6 @@ func commands() []cliCommand {
 			}
 			return "", err
 		}},
-		{"ip route add", func(s *state, args []string) (string, error) { return "", s.cliRoute(args, true) }},
-		{"ip route del", func(s *state, args []string) (string, error) { return "", s.cliRoute(args, false) }},
-		{"comment", func(*state, []string) (string, error) { return "", nil }},
 	}
 }
 
@@ -106,7 +121,7 @@ func (s *state) command(line string) (string, error) {
 		return "", nil
 	}
 	var best cliCommand
-	for _, c := range append(commands(), shows()...) {
+	for _, c := range commands() {
 		words := strings.Fields(c.prefix)
 		if len(words) <= len(fields) && strings.Join(fields[:len(words)], " ") == c.prefix && len(c.prefix) > len(best.prefix) {
 			best = c
@@ -115,14 +130,18 @@ func (s *state) command(line string) (string, error) {
 	if best.run == nil {
 		return "", fmt.Errorf("unknown input `%s'", strings.Join(fields, " "))
 	}
-	return best.run(s, fields[len(strings.Fields(best.prefix)):])
+	output, err := best.run(s, fields[len(strings.Fields(best.prefix)):])
+	if err != nil && best.prefix != "exec" {
+		err = fmt.Errorf("%s: %w", best.prefix, err)
+	}
+	return output, err
 }
 
 // runFile runs the commands in a file until one fails, as "exec" does.
 func (s *state) runFile(path string) (string, error) {
 	data, err := os.ReadFile(filepath.Join(s.config.Root, path))
 	if err != nil {
-		return "", fmt.Errorf("exec: %w", err)
+		return "", err
 	}
 	var output strings.Builder
 	for line := range bytes.Lines(data) {
@@ -133,16 +152,11 @@ func (s *state) runFile(path string) (string, error) {
 		printed, err := s.command(text)
 		output.WriteString(printed)
 		if err != nil {
-			// The line may hold a key: tell its first words only.
-			return output.String(), fmt.Errorf("exec %s: %s: %w", path, firstWords(text), err)
+			// The line may hold a key: the error tells its command only.
+			return output.String(), fmt.Errorf("exec %s: %w", path, err)
 		}
 	}
 	return output.String(), nil
-}
-
-func firstWords(line string) string {
-	fields := strings.Fields(line)
-	return strings.Join(fields[:min(2, len(fields))], " ")
 }
 
 // pairs reads "name value name value".
@@ -166,7 +180,7 @@ func (s *state) cliLink(args []string) (*link, error) {
 	if l := s.linkNamed(args[0]); l != nil {
 		return l, nil
 	}
-	return nil, fmt.Errorf("unknown input `%s'", args[0])
+	return nil, fmt.Errorf("unknown input '%s'", strings.Join(args, " "))
 }
 
 func (s *state) cliSwitch(args []string, set func(*link, bool)) (string, error) {
@@ -204,7 +218,7 @@ func (s *state) cliCreateTunnel(args []string) (string, error) {
 		}
 		if err != nil {
 			// Not the value: it may be the key.
-			return "", fmt.Errorf("Error parsing %s", args[i]) //nolint:staticcheck // As VPP says it.
+			return "", fmt.Errorf("Error parsing %s", strings.ReplaceAll(args[i], "-", " ")) //nolint:staticcheck // As VPP says it.
 		}
 		i++
 	}
@@ -241,7 +255,7 @@ func (s *state) cliAddress(args []string) (string, error) {
 		return "", fmt.Errorf("expected an address: %w", err)
 	}
 	if s.setAddress(l, address, add, false) != 0 {
-		return "", errors.New("set interface ip address: failed")
+		return "", errors.New("failed")
 	}
 	return "", nil
 }

@@ -173,6 +173,11 @@ func encapsulationHandlers(put func(string, handler)) {
 		}
 		return details
 	}))
+	vxlanHandlers(put)
+}
+
+// vxlanHandlers make and list VXLAN tunnels, and answer what is asked beside.
+func vxlanHandlers(put func(string, handler)) {
 	// No tunnel of the fake is protected by IPsec.
 	put(on(func(*state, *ipsec.IpsecTunnelProtectDump) []api.Message { return nil }))
 	put(on((*state).changeVXLAN))
@@ -188,8 +193,8 @@ func encapsulationHandlers(put func(string, handler)) {
 		}
 		return details
 	}))
-	put(on(func(_ *state, _ *ip_neighbor.IPNeighborAddDel) []api.Message {
-		return []api.Message{&ip_neighbor.IPNeighborAddDelReply{}}
+	put(on(func(s *state, request *ip_neighbor.IPNeighborAddDel) []api.Message {
+		return []api.Message{&ip_neighbor.IPNeighborAddDelReply{Retval: s.changeNeighbor(request)}}
 	}))
 	put(on(func(s *state, request *interfaces.SwInterfaceGetMacAddress) []api.Message {
 		l := s.link(request.SwIfIndex)

@@ -4,6 +4,7 @@
 package fakevpp
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -84,7 +85,7 @@ func (l *link) ip4() bool {
 func (s *state) addLink(l *link) {
 	l.index = s.nextLink
 	s.nextLink++
-	if l.mtu == 0 {
+	if l.mtu == 0 && l.kind != kindLocal && l.kind != kindWireGuard {
 		l.mtu = 9000
 	}
 	if l.hasQueues() {
@@ -188,7 +189,7 @@ func interfaceHandlers(put func(string, handler)) {
 	featureHandlers(put)
 }
 
-// tableHandlers put interfaces into routing tables and tell of addresses.
+// tableHandlers put interfaces into routing tables.
 func tableHandlers(put func(string, handler)) {
 	put(on(func(s *state, request *interfaces.SwInterfaceSetTable) []api.Message {
 		l := s.link(request.SwIfIndex)
@@ -210,6 +211,11 @@ func tableHandlers(put func(string, handler)) {
 		}
 		return []api.Message{&interfaces.SwInterfaceGetTableReply{VrfID: l.table}}
 	}))
+	addressHandlers(put)
+}
+
+// addressHandlers tell of addresses.
+func addressHandlers(put func(string, handler)) {
 	put(on(func(s *state, request *ip.IPAddressDump) []api.Message {
 		var details []api.Message
 		if l := s.link(request.SwIfIndex); l != nil {
@@ -294,15 +300,27 @@ func (l *link) setFeature(key featureKey, enable bool) {
 	if enable {
 		l.features = append(l.features, key)
 		slices.SortFunc(l.features, func(a, b featureKey) int {
-			return strings.Compare(a.arc+" "+a.name, b.arc+" "+b.name)
+			return cmp.Or(strings.Compare(a.arc, b.arc), cmp.Compare(a.rank(), b.rank()), strings.Compare(a.name, b.name))
 		})
 	}
 }
 
-// setGSO switches segmentation (vpp/src/vnet/gso/gso.c) on the arcs of IP output.
+// rank is where the feature's place on its arc is, as features ask for it (VNET_FEATURE_INIT, runs_before).
+func (k featureKey) rank() int {
+	for i, beginning := range []string{"acl-plugin", "cnat-lookup", "cnat-input", "cnat-output", "cnat-writeback", "gso", "wg"} {
+		if strings.HasPrefix(k.name, beginning) {
+			return i
+		}
+	}
+	return len(k.name)
+}
+
+// setGSO switches segmentation (vpp/src/vnet/gso/gso.c).
 func (l *link) setGSO(enable bool) {
-	l.setFeature(featureKey{"ip4-output", "gso-ip4"}, enable)
-	l.setFeature(featureKey{"ip6-output", "gso-ip6"}, enable)
+	for _, family := range []string{"ip4", "ip6"} {
+		l.setFeature(featureKey{family + "-output", "gso-" + family}, enable)
+		l.setFeature(featureKey{"l2-output-" + family, "gso-l2-" + family}, enable)
+	}
 }
 
 // setCNAT switches service translation (vpp/src/plugins/cnat/cnat_types.c, cnat_sw_interface_enable_disable).

@@ -74,6 +74,22 @@ func handlers() map[string]handler {
 	return all
 }
 
+// Answered are the messages that the fake understands, with their answers, and its events: what a VPP must have for the fake to stand in
+// for it.
+func Answered() []api.Message {
+	understood := handlers()
+	return slices.DeleteFunc(Messages(), func(message api.Message) bool {
+		name := message.GetMessageName()
+		base := strings.TrimSuffix(strings.TrimSuffix(name, "_reply"), "_details")
+		for _, request := range []string{name, base, base + "_dump"} {
+			if _, known := understood[request]; known {
+				return false
+			}
+		}
+		return name != "sw_interface_event" && name != "wireguard_peer_event"
+	})
+}
+
 // dispatcher hands requests to the handlers.
 type dispatcher struct {
 	vpp      *VPP

@@ -4,12 +4,14 @@
 package fakevpp
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"slices"
 
 	"go.fd.io/govpp/api"
 	"go.fd.io/govpp/binapi/fib_types"
 	"go.fd.io/govpp/binapi/ip"
+	"go.fd.io/govpp/binapi/ip_neighbor"
 	"go.fd.io/govpp/binapi/ip_types"
 )
 
@@ -24,6 +26,8 @@ type table struct {
 type route struct {
 	prefix netip.Prefix
 	paths  []path
+	// shown is how VPP's API shows the prefix where that is not the prefix itself: that of an interface's address keeps the address.
+	shown netip.Prefix
 }
 
 // path of a route.
@@ -94,7 +98,7 @@ func routeHandlers(put func(string, handler)) {
 		var details []api.Message
 		for _, r := range s.shownRoutes(request.Table) {
 			details = append(details, &ip.IPRouteDetails{Route: ip.IPRoute{
-				TableID: request.Table.TableID, Prefix: fromPrefix(r.prefix), Paths: r.api(),
+				TableID: request.Table.TableID, Prefix: r.apiPrefix(), Paths: r.api(),
 			}})
 		}
 		return details
@@ -103,7 +107,7 @@ func routeHandlers(put func(string, handler)) {
 		var details []api.Message
 		for _, r := range s.shownRoutes(request.Table) {
 			details = append(details, &ip.IPRouteV2Details{Route: ip.IPRouteV2{
-				TableID: request.Table.TableID, Prefix: fromPrefix(r.prefix), Paths: r.api(),
+				TableID: request.Table.TableID, Prefix: r.apiPrefix(), Paths: r.api(),
 			}})
 		}
 		return details
@@ -183,23 +187,76 @@ func (s *state) shownRoutes(asked ip.IPTable) []*route {
 	return s.withConnected(t).sorted()
 }
 
-// withConnected is the table with the routes that follow from the addresses of its interfaces.
+// withConnected is the table with the routes that VPP itself makes: what every table has, and what follows from addresses of interfaces and
+// from neighbors.
 func (s *state) withConnected(t *table) *table {
 	all := newTable(t.id, t.name)
-	all.replace(route{prefix: netip.PrefixFrom(netip.IPv4Unspecified(), 0), paths: []path{{kind: fib_types.FIB_API_PATH_TYPE_DROP}}})
+	for _, prefix := range []string{"0.0.0.0/0", "0.0.0.0/32", "224.0.0.0/4", "240.0.0.0/4", "255.255.255.255/32"} {
+		all.drop(netip.MustParsePrefix(prefix))
+	}
 	for _, l := range s.sortedLinks() {
 		if l.table != t.id || !l.adminUp {
 			continue
 		}
 		for _, address := range l.addresses {
-			all.replace(route{prefix: address.Masked(), paths: []path{{link: l}}})
-			all.replace(route{prefix: host(address.Addr()), paths: []path{{kind: fib_types.FIB_API_PATH_TYPE_LOCAL, link: l, gateway: address.Addr()}}})
+			all.connect(l, address)
+		}
+	}
+	for _, n := range s.neighbors {
+		if s.links[n.link.index] == n.link && n.link.adminUp && n.link.table == t.id {
+			all.replace(route{prefix: host(n.address), paths: []path{{link: n.link, gateway: n.address}}})
 		}
 	}
 	for _, r := range t.routes {
 		all.replace(*r)
 	}
 	return all
+}
+
+// drop makes the table drop what goes to the prefix.
+func (t *table) drop(prefix netip.Prefix) {
+	t.replace(route{prefix: prefix, paths: []path{{kind: fib_types.FIB_API_PATH_TYPE_DROP}}})
+}
+
+// connect adds what follows from an interface's address.
+func (t *table) connect(l *link, address netip.Prefix) {
+	subnet := address.Masked()
+	t.replace(route{prefix: subnet, paths: []path{{link: l}}, shown: address})
+	if bits := subnet.Addr().BitLen() - subnet.Bits(); subnet.Addr().Is4() && bits > 1 {
+		last := subnet.Addr().As4()
+		binary.BigEndian.PutUint32(last[:], binary.BigEndian.Uint32(last[:])|(1<<bits-1))
+		t.drop(host(subnet.Addr()))
+		t.drop(host(netip.AddrFrom4(last)))
+	}
+	t.replace(route{prefix: host(address.Addr()), paths: []path{{kind: fib_types.FIB_API_PATH_TYPE_LOCAL, link: l, gateway: address.Addr()}}})
+}
+
+// apiPrefix is the prefix as the API shows it.
+func (r *route) apiPrefix() ip_types.Prefix {
+	if r.shown.IsValid() {
+		return fromPrefix(r.shown)
+	}
+	return fromPrefix(r.prefix)
+}
+
+// neighbor is somebody on an interface whose MAC address VPP was told.
+type neighbor struct {
+	link    *link
+	address netip.Addr
+}
+
+// changeNeighbor answers ip_neighbor_add_del.
+func (s *state) changeNeighbor(request *ip_neighbor.IPNeighborAddDel) int32 {
+	l := s.link(request.Neighbor.SwIfIndex)
+	if l == nil {
+		return int32(api.INVALID_SW_IF_INDEX)
+	}
+	n := neighbor{link: l, address: toAddr(request.Neighbor.IPAddress)}
+	s.neighbors = slices.DeleteFunc(s.neighbors, func(other neighbor) bool { return other == n })
+	if request.IsAdd {
+		s.neighbors = append(s.neighbors, n)
+	}
+	return 0
 }
 
 // api is the route's paths as the API shows them.

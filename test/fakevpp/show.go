@@ -4,7 +4,9 @@
 package fakevpp
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -13,11 +15,11 @@ import (
 	"go.fd.io/govpp/binapi/interface_types"
 )
 
-// Buffers of the fake: what start-up configurations for edge hosts ask for.
+// Buffers of the fake, of which VPP gets into 16384 pages of 4 KiB fewer.
 const (
-	buffers      = 16384
+	buffers      = 11956
 	bufferData   = 2048
-	bufferObject = 2496
+	bufferObject = 2304
 )
 
 // shows are commands that print. They print as VPP does as far as anybody reads it.
@@ -28,16 +30,14 @@ func shows() []cliCommand {
 		}},
 		{"show physmem", func(s *state, _ []string) (string, error) { return s.showPhysmem(), nil }},
 		{"show memory main-heap", func(*state, []string) (string, error) {
-			return "Thread 0 vpp_main\n" +
-				"  base 0x7fff76db7000, size 1g, locked, unmap-on-destroy, name 'main heap'\n" +
-				"    page stats: page-size 4K, total 262144, mapped 32117, not-mapped 230027\n" +
-				"      numa 0: 32117 pages, 125.46m bytes\n" +
-				"    total: 1023.99M, used: 119.82M, free: 904.18M, trimmable: 904.17M\n\n", nil
+			return "  base 0x7f574e0ef000, size 1g, locked, unmap-on-destroy, name 'main heap'\n" +
+				"    page stats: page-size 4K, total 262144, populated 9779, not-populated 252365\n" +
+				"      numa 0: 9779 pages, 38.20m bytes\n" +
+				"    total: 1.00G, used: 35.19M, free: 988.81M, trimmable: 988.81M\n\n", nil
 		}},
 		{"show buffers", func(*state, []string) (string, error) {
-			return fmt.Sprintf("Pool Name            Index NUMA  Size  Data Size  Total  Avail  Cached   Used  \n"+
-				"default-numa-0         0     0   %d     %d   %d  %d     64     1024   \n",
-				bufferObject, bufferData, buffers, buffers-1088), nil
+			return "Pool Name            Index NUMA  Size  Data Size  Total  Avail  Cached   Used  \n" +
+				fmt.Sprintf("%-20s%4d%6d%8d%9d%9d%7d%6d%9d\n", "default-numa-0", 0, 0, bufferObject, bufferData, buffers, buffers-512, 2, 510), nil
 		}},
 		{"show interface", func(s *state, args []string) (string, error) { return s.showInterface(args) }},
 		{"show interface address", func(s *state, args []string) (string, error) { return s.showAddresses(args), nil }},
@@ -59,46 +59,45 @@ func (s *state) showPhysmem() string {
 	if s.config.Hugepages {
 		size = "2M"
 	}
-	return "used-pages 20 reserved-pages 8192 default-page-size 2M lookup-page-size " + size + "\n" +
-		"  arena 'buffers-numa-0' pages 20 subpage-size " + size + " numa-node 0 shared fd 5\n"
+	return " used-pages 32 reserved-pages 1024 default-page-size 2M lookup-page-size " + size + "\n" +
+		"   arena 'buffers-numa-0' pages 32 subpage-size " + size + " numa-node 0 shared fd 5\n"
 }
 
 func (s *state) showInterface(args []string) (string, error) {
 	var out strings.Builder
-	fmt.Fprintf(&out, "%-32s%-6s%-10s%s\n", "              Name", "Idx", "State", "MTU (L3/IP4/IP6/MPLS)     Counter          Count     ")
-	for _, l := range s.sortedLinks() {
+	out.WriteString("              Name               Idx    State  MTU (L3/IP4/IP6/MPLS)     Counter          Count     \n")
+	for _, l := range s.linksByName() {
 		if len(args) > 0 && !slices.Contains(args, l.name) {
 			continue
 		}
-		state := "down"
-		if l.adminUp {
-			state = "up"
-		}
-		first := true
-		line := func(counter string, count uint64) {
-			head := fmt.Sprintf("%-54s", "")
-			if first {
-				head = fmt.Sprintf("%-32s%-6d%-10s%d/0/0/0", l.name, l.index, state, l.mtu)
-			}
-			first = false
-			fmt.Fprintf(&out, "%-74s%-20s%10d\n", head, counter, count)
-		}
+		head := fmt.Sprintf("%-32s%3d%9s%15s       ", l.name, l.index, l.state(), fmt.Sprintf("%d/0/0/0", l.mtu))
+		var counters []string
 		if l.rxPackets > 0 {
-			line("rx packets", l.rxPackets)
+			counters = append(counters, fmt.Sprintf("%-20s%16d", "rx packets", l.rxPackets))
 		}
 		if l.txPackets > 0 {
-			line("tx packets", l.txPackets)
+			counters = append(counters, fmt.Sprintf("%-20s%16d", "tx packets", l.txPackets))
 		}
-		if first {
-			fmt.Fprintf(&out, "%-32s%-6d%-10s%d/0/0/0\n", l.name, l.index, state, l.mtu)
-		}
+		out.WriteString(head + strings.Join(counters, "\n"+strings.Repeat(" ", len(head))) + "\n")
 	}
 	return out.String(), nil
 }
 
+// linksByName is the order in which VPP shows interfaces.
+func (s *state) linksByName() []*link {
+	return slices.SortedFunc(maps.Values(s.links), func(a, b *link) int { return strings.Compare(a.name, b.name) })
+}
+
+func (l *link) state() string {
+	if l.adminUp {
+		return "up"
+	}
+	return "down"
+}
+
 func (s *state) showAddresses(args []string) string {
 	var out strings.Builder
-	for _, l := range s.sortedLinks() {
+	for _, l := range s.linksByName() {
 		if len(args) > 0 && !slices.Contains(args, l.name) {
 			continue
 		}
@@ -127,25 +126,40 @@ func (s *state) showFeatures(args []string) (string, error) {
 	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "Feature paths configured on %s...\n", l.name)
-	arcs := []string{"ip4-unicast", "ip4-multicast", "ip4-output", "ip6-unicast", "ip6-multicast", "ip6-output", "device-input", "interface-output"}
+	arcs := []string{
+		"arp", "nsh-output", "mpls-output", "mpls-input", "ip6-drop", "ip6-punt", "ip6-local", "ip6-output", "ip6-multicast", "ip6-unicast",
+		"ip4-drop", "ip4-punt", "ip4-local", "ip4-output", "ip4-multicast", "ip4-unicast", "l2-output-nonip", "l2-input-nonip", "l2-output-ip6",
+		"l2-input-ip6", "l2-output-ip4", "l2-input-ip4", "ethernet-output", "error-drop", "interface-output", "port-rx-eth", "device-input",
+		"l2-input", "l2-output",
+	}
 	for _, arc := range arcs {
 		fmt.Fprintf(&out, "\n%s:\n", arc)
-		var found bool
-		if arc == "ip4-unicast" && !l.ip4() {
-			found = true
-			out.WriteString("  ip4-not-enabled\n")
+		names := l.featuresOn(arc)
+		if len(names) == 0 {
+			names = []string{"none configured"}
 		}
-		for _, f := range l.features {
-			if f.arc == arc {
-				found = true
-				fmt.Fprintf(&out, "  %s\n", f.name)
-			}
-		}
-		if !found {
-			out.WriteString("  none configured\n")
-		}
+		fmt.Fprintf(&out, "  %s\n", strings.Join(names, "\n  "))
 	}
 	return out.String(), nil
+}
+
+// featuresOn are the features on an arc, in order; those that drop what the interface is not enabled for among them.
+func (l *link) featuresOn(arc string) []string {
+	var names []string
+	for _, f := range l.features {
+		if f.arc == arc {
+			names = append(names, f.name)
+		}
+	}
+	switch {
+	case strings.HasPrefix(arc, "ip4-") && strings.HasSuffix(arc, "cast") && !l.ip4():
+		names = append(names, "ip4-not-enabled")
+	case strings.HasPrefix(arc, "ip6-") && strings.HasSuffix(arc, "cast"):
+		names = append(names, "ip6-not-enabled")
+	case arc == "mpls-input":
+		names = append(names, "mpls-not-enabled")
+	}
+	return names
 }
 
 func (s *state) showPlacement(args []string) string {
@@ -156,7 +170,7 @@ func (s *state) showPlacement(args []string) string {
 			continue
 		}
 		for queue := range l.queues {
-			fmt.Fprintf(&out, "  node %s-input:\n    %s queue %d (%s)\n", l.devType, l.name, queue, modeName(l.rxMode))
+			fmt.Fprintf(&out, " node %s-input:\n    %s queue %d (%s)\n", l.devType, l.name, queue, modeName(l.rxMode))
 		}
 	}
 	return out.String()
@@ -237,9 +251,6 @@ func span(first, last uint16) string {
 func (s *state) showAppliedACLs() string {
 	var out strings.Builder
 	for _, l := range s.sortedLinks() {
-		if len(l.inputACLs)+len(l.outputACLs) == 0 {
-			continue
-		}
 		fmt.Fprintf(&out, "sw_if_index %d:\n", l.index)
 		if len(l.inputACLs) > 0 {
 			fmt.Fprintf(&out, "  input acl(s): %s\n", numbers(l.inputACLs))
@@ -255,20 +266,25 @@ func numbers(list []uint32) string {
 	return strings.Trim(fmt.Sprint(list), "[]")
 }
 
+// showHits lists the rules in force with how often each was met.
 func (s *state) showHits() string {
 	var out strings.Builder
-	out.WriteString("Applied lookup entries for interfaces\n")
+	out.WriteString("Stats counters enabled for interface ACLs: 0\nUse hash-based lookup for ACLs: 1\nApplied lookup entries for lookup contexts\n")
+	lookups := 0
 	for _, l := range s.sortedLinks() {
-		entry := 0
-		for position, index := range slices.Concat(l.inputACLs, l.outputACLs) {
-			a := s.acls[index]
-			if a == nil {
+		for _, lists := range [][]uint32{l.inputACLs, l.outputACLs} {
+			if len(lists) == 0 {
 				continue
 			}
-			for i, r := range a.rules {
-				fmt.Fprintf(&out, "    %4d: acl %d rule %d action %d bitmask-ready rule %d mask type index: %d colliding_rules: 0 collision_head_ae_idx 0 hitcount %d acl_pos: %d\n",
-					entry, index, i, r.IsPermit, i, 0, a.hits[i], position)
-				entry++
+			fmt.Fprintf(&out, "lc_index %d:\n  applied acls: %s\n  lookup applied entries:\n", lookups, numbers(lists))
+			lookups++
+			entry := 0
+			for position, index := range lists {
+				for i, r := range s.acls[index].rules {
+					fmt.Fprintf(&out, "    %4d: acl %d rule %d action %d bitmask-ready rule %d mask type index: 1 colliding_rules: 1 collision_head_ae_idx %d hitcount %d acl_pos: %d\n",
+						entry, index, i, r.IsPermit, i, entry, s.acls[index].hits[i], position)
+					entry++
+				}
 			}
 		}
 	}
@@ -314,12 +330,17 @@ func (p path) String() string {
 
 func (s *state) showErrors() string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "%-10s%-35s%-35s%s\n", "  Count", "                 Node", "                Reason", "Severity ")
-	var lines []string
-	for counter, count := range s.errors {
-		lines = append(lines, fmt.Sprintf("%10d%32s   %32s   %8s\n", count, counter.node, counter.reason, "error"))
+	out.WriteString("   Count                  Node                              Reason               Severity \n")
+	for _, counter := range slices.SortedFunc(maps.Keys(s.errors), func(a, b errorCounter) int {
+		return cmp.Or(strings.Compare(a.node, b.node), strings.Compare(a.reason, b.reason))
+	}) {
+		fmt.Fprintf(&out, "%10d%s%s%s\n", s.errors[counter], centered(counter.node, 35), centered(counter.reason, 35), centered("error", 10))
 	}
-	slices.Sort(lines)
-	out.WriteString(strings.Join(lines, ""))
 	return out.String()
+}
+
+// centered pads the text on both sides.
+func centered(text string, width int) string {
+	left := max(0, width-len(text)) / 2
+	return fmt.Sprintf("%*s%-*s", left, "", width-left, text)
 }

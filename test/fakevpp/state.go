@@ -33,12 +33,13 @@ type state struct {
 	// boot names this process on the wire.
 	boot string
 
-	links     map[uint32]*link
-	nextLink  uint32
-	peers     map[uint32]*peer
-	tables    map[uint32]*table
-	acls      map[uint32]*accessList
-	neighbors int
+	links    map[uint32]*link
+	nextLink uint32
+	peers    map[uint32]*peer
+	tables   map[uint32]*table
+	acls     map[uint32]*accessList
+	// neighbors that VPP was told of.
+	neighbors []neighbor
 	// watchers of interface events by client index.
 	watchers map[uint32]*apisocket.Client
 

@@ -56,6 +56,20 @@ func (v *VPP) API() api.Connection {
 	return v.conn
 }
 
+// Lacks lists, as name_crc, those of the messages that this VPP does not know.
+func (v *VPP) Lacks(messages ...api.Message) ([]string, error) {
+	channel, err := v.conn.NewAPIChannel()
+	if err != nil {
+		return nil, err
+	}
+	defer channel.Close()
+	err = channel.CheckCompatiblity(messages...)
+	if incompatible, is := errors.AsType[*api.CompatibilityError](err); is {
+		return incompatible.IncompatibleMessages, nil
+	}
+	return nil, err
+}
+
 // Collect receives what a dump streams.
 func Collect[T any](receive func() (T, error), err error) ([]T, error) {
 	if err != nil {
@@ -138,6 +152,18 @@ func (v *VPP) CLI(ctx context.Context, command string) (string, error) {
 	return reply.Reply, nil
 }
 
+// Output is what a command prints, whether it fails or not.
+func (v *VPP) Output(ctx context.Context, command string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	reply := &vlib.CliInbandReply{}
+	// Invoke leaves the return value alone.
+	if err := v.conn.Invoke(ctx, &vlib.CliInband{Cmd: command}, reply); err != nil {
+		return "", err
+	}
+	return reply.Reply, nil
+}
+
 // Route is a route with one path.
 type Route struct {
 	Table  uint32
@@ -146,6 +172,8 @@ type Route struct {
 	Link uint32
 	// Gateway; not valid when the destination is on the link itself.
 	Gateway netip.Addr
+	// Drop drops what goes there.
+	Drop bool
 	// InTable looks the packet up again in this table, when there is neither link nor gateway.
 	InTable uint32
 }
@@ -155,6 +183,9 @@ func (v *VPP) SetRoute(ctx context.Context, r Route, add bool) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	path := fib_types.FibPath{SwIfIndex: r.Link, TableID: r.InTable, Weight: 1}
+	if r.Drop {
+		path.Type = fib_types.FIB_API_PATH_TYPE_DROP
+	}
 	if r.Gateway.IsValid() {
 		path.Nh.Address = ip_types.AddressUnionIP4(r.Gateway.As4())
 	}

@@ -61,7 +61,7 @@ func (t *Table) message(id uint16) api.Message {
 	if !known {
 		return nil
 	}
-	message, _ := reflect.New(kind).Interface().(api.Message)
+	message, _ := reflect.TypeAssert[api.Message](reflect.New(kind))
 	return message
 }
 

@@ -198,7 +198,7 @@ func pause(ctx context.Context, d time.Duration) {
 // forget starts both captures anew.
 func (c *cluster) forget() {
 	for _, h := range c.hosts() {
-		h.node.forget()
+		h.forget()
 	}
 }
 

@@ -74,7 +74,7 @@ func (h *host) install(key wgtypes.Key) {
 	GinkgoHelper()
 	h.private = key
 	h.write(encryption.VPPExecFile, h.composed(encryption.VPPExecFile))
-	h.write(calico.VPPStartupExecFile, []byte(calico.StartupExec(encryption.WireGuard)+"\n"))
+	h.write(calico.VPPStartupExecFile, []byte(calico.StartupExec(encryption.WireGuard, infrav1.EncryptionRequired, []string{podRange.String()})+"\n"))
 	h.write("/etc/vpp/startup.conf", []byte(calico.StartupConfig(*h.dataplane().VPP)))
 }
 
@@ -170,14 +170,13 @@ func (h *host) runCalico() {
 }
 
 // runAgent starts the node agent as the DaemonSet does.
-func (h *host) runAgent(extra ...string) {
+func (h *host) runAgent() {
 	GinkgoHelper()
-	args := append([]string{
+	h.agent = exec.Command(agentBinary,
 		"--node-name", h.name, "--kubeconfig", kubeconfig, "--vpp-socket", h.socket(), "--vpp-stats-socket", h.statsSocket(),
 		"--pod-cidrs", podRange.String(), "--service-cidrs", serviceRange, "--key-file", filepath.Join(h.root, "etc", filepath.Base(encryption.VPPExecFile)),
 		"--run-dir", h.runDir(), "--metrics-bind-address", "",
-	}, extra...)
-	h.agent = exec.Command(agentBinary, args...)
+	)
 	h.agent.Stdout, h.agent.Stderr = GinkgoWriter, GinkgoWriter
 	h.agent.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	Expect(h.agent.Start()).To(Succeed())

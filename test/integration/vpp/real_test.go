@@ -86,9 +86,7 @@ func newRealNode(p place) (*realNode, error) {
 
 // start runs VPP with the host's /etc/vpp and /run/vpp, which it sees at their own places: its configuration is used as it is rendered.
 func (n *realNode) start(ctx context.Context) error {
-	script := fmt.Sprintf("set -e; mount -t tmpfs tmpfs /mnt; mkdir /mnt/vpp; mount --bind %[1]s/run /mnt/vpp; "+
-		"mount -t tmpfs tmpfs /run; mkdir /run/vpp; mount --bind /mnt/vpp /run/vpp; "+
-		"mount --bind %[1]s/etc /mnt/vpp; mount -t tmpfs tmpfs /etc; mkdir /etc/vpp; mount --bind /mnt/vpp /etc/vpp; "+
+	script := fmt.Sprintf("set -e; for d in run etc; do mount -t tmpfs none /$d; mkdir /$d/vpp; mount --bind %s/$d /$d/vpp; done; "+
 		"exec vpp -c /etc/vpp/startup.conf", n.root)
 	log, err := os.OpenFile(filepath.Join(n.root, "vpp.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {

@@ -52,7 +52,7 @@ func describeKnown(impl implementation, name string) {
 		for _, h := range c.hosts() {
 			h.runAgent()
 			// It counts hugepages when it starts, before VPP does.
-			Eventually(filepath.Join(h.runDir(), "hugepages.json")).Should(BeAnExistingFile())
+			Eventually(func() string { return filepath.Join(h.runDir(), "hugepages.json") }).Should(BeAnExistingFile())
 		}
 	})
 	AfterEach(func() {
@@ -216,7 +216,8 @@ func describeUnknown(impl implementation, name string) {
 		_, err = c.a.ping(ctx, c.b.podAddr, pings)
 		Expect(err).NotTo(HaveOccurred())
 		Eventually(func() int { return c.b.received().IPIP }).Should(BeNumerically(">=", pings))
-		AddReportEntry("captured at "+c.b.name+" without a guard", c.b.received().String())
+		seen := c.b.received()
+		AddReportEntry("captured at "+c.b.name+" without a guard", seen.String())
 		c.a.runAgent()
 		Eventually(func() int { return c.a.guards(ctx) }).Should(Equal(1))
 		c.forget()

@@ -47,12 +47,12 @@ func (c *capture) add(source, destination netip.Addr, protocol uint8, port uint1
 }
 
 // clear counts what everybody on the wire could read of pods.
-func (c capture) clear() int {
+func (c *capture) clear() int {
 	return c.IPIP + c.VXLAN + c.Pods
 }
 
 // String is for people.
-func (c capture) String() string {
+func (c *capture) String() string {
 	return fmt.Sprintf("IPIP (protocol 4): %d, VXLAN: %d, pod to pod in clear: %d, WireGuard (UDP %d): %d, other: %d",
 		c.IPIP, c.VXLAN, c.Pods, portWireGuard, c.WireGuard, c.Other)
 }
