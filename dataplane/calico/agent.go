@@ -91,7 +91,7 @@ func agentDaemons(in Input, d infrav1.Dataplane) any {
 	}
 	container.VolumeMounts = append(container.VolumeMounts, mounts(agentRunDir)...)
 	pod.Containers = []corev1.Container{container}
-	return daemonSet(encryption.AgentNamespace, encryption.AgentName, hashOf(map[string]string{"args": strings.Join(container.Args, " ")}), false, pod)
+	return daemonSet(encryption.AgentNamespace, encryption.AgentName, hashOf(map[string]string{"args": strings.Join(container.Args, " ")}), true, pod)
 }
 
 func agentArgs(in Input, d infrav1.Dataplane) []string {
