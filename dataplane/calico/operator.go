@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 )
@@ -47,6 +48,9 @@ func operatorValues(d infrav1.Dataplane) map[string]any {
 		"installation": map[string]any{"enabled": false, "imagePullSecrets": pullSecretValues(d)},
 		"apiServer":    off, "goldmane": off, "whisker": off, "defaultFelixConfiguration": off,
 		"manageCRDs": true,
+		// The operator tolerates every taint, that of a cordoned node too: evicted from a node that is drained it comes back at once,
+		// and the machine would never be deleted. Cluster API leaves pods with this label where they are.
+		"podLabels": map[string]any{clusterv1.PodDrainLabel: "skip"},
 	}
 	if d.Calico.Registry != "" {
 		values["tigeraOperator"] = map[string]any{"registry": d.Calico.Registry}
