@@ -39,6 +39,11 @@ var _ = Describe("A cluster with required encryption", Ordered, func() {
 	BeforeAll(func(ctx SpecContext) {
 		s = lab.NewSite(ctx, "encryption")
 		s.AddHosts(ctx, 1, 4)
+		DeferCleanup(func() {
+			if wire != nil {
+				wire.stop()
+			}
+		})
 	}, NodeTimeout(stage.Limit))
 
 	It("is not ready while nodes would send in clear, from its first minute on", func(ctx SpecContext) {

@@ -35,13 +35,12 @@ type prober struct {
 	sent   sent
 }
 
-// startProber sends until stop, over the following specs.
+// startProber sends until stop, over the following specs: a cleanup would end it with the first one.
 func startProber(ctx context.Context, s *stage.Site) *prober {
 	GinkgoHelper()
 	workload := s.Workload(ctx, cluster)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	p := &prober{cancel: cancel, sent: sent{outcomes: map[fakevpp.Outcome]int{}}}
-	DeferCleanup(func() { p.stop() })
 	p.done.Go(func() {
 		every(ctx, func() {
 			nodes := &corev1.NodeList{}

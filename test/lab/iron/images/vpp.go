@@ -4,7 +4,6 @@
 package images
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,8 +29,8 @@ const (
 	hugepagesTaken = 149
 )
 
-// vpp is vpp-manager with a fake VPP: it writes VPP's start-up files from the container's variables, takes
-// over the uplink and runs VPP.
+// vpp is vpp-manager with a fake VPP: it writes VPP's start-up files from the container's variables and runs
+// VPP. The rest of vpp-manager's work, the uplink, is with the player of the agent, which waits for it.
 type vpp struct {
 	executable string
 	wire       string
@@ -46,7 +45,7 @@ type uplink struct {
 
 // Run implements kubelet.Program.
 func (v vpp) Run(ctx context.Context, c *kubelet.Container) error {
-	wanted, found, err := findUplink(c)
+	wanted, _, err := findUplink(c)
 	if err != nil {
 		return err
 	}
@@ -70,10 +69,6 @@ func (v vpp) Run(ctx context.Context, c *kubelet.Container) error {
 	}
 	args := []string{
 		"--socket=" + socket, "--control=" + steering, "--exec=" + script, "--wire=" + v.wire, "--hugepages=" + strconv.FormatBool(hugepages),
-		"--uplink=" + wanted.InterfaceName, "--address=" + found.Addresses[0].String(), "--mtu=" + strconv.Itoa(cmp.Or(wanted.MTU, found.MTU)),
-	}
-	if found.DefaultGateway.IsValid() {
-		args = append(args, "--gateway="+found.DefaultGateway.String())
 	}
 	if err := errors.Join(os.MkdirAll(filepath.Dir(socket), 0o755), os.MkdirAll(v.wire, 0o755)); err != nil {
 		return err

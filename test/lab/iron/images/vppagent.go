@@ -4,6 +4,7 @@
 package images
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,9 +65,18 @@ func (vppAgent) Run(ctx context.Context, c *kubelet.Container) error {
 	if err != nil {
 		return err
 	}
+	wanted, found, err := findUplink(c)
+	if err != nil {
+		return err
+	}
 	agent := calicoagent.New(calicoagent.Config{
 		Node: c.Env["NODENAME"], Socket: socket, Client: clients, Port: port, StartupSleep: sleep, Withheld: c.Withheld,
 		Log: slog.New(slog.NewTextHandler(lines{c}, nil)),
+		// Only after the start-up sleep, as vpp-manager does: until then VPP has no way out.
+		Uplink: &calicoagent.Uplink{
+			HostInterface: wanted.InterfaceName, Address: found.Addresses[0], Gateway: found.DefaultGateway,
+			MTU: uint32(cmp.Or(wanted.MTU, found.MTU)),
+		},
 	})
 	var group sync.WaitGroup
 	defer group.Wait()
