@@ -51,6 +51,17 @@ func makes() []cliCommand {
 			s.removeTunnel(l)
 			return "", nil
 		}},
+		{"wireguard peer add", (*state).cliAddPeer},
+		{"wireguard peer remove", func(s *state, args []string) (string, error) {
+			if len(args) != 1 {
+				return "", errors.New("an index is missing")
+			}
+			index, err := strconv.ParseUint(args[0], 10, 32)
+			if err == nil && s.removePeer(uint32(index)) != 0 {
+				err = errors.New("wireguard peer remove failed")
+			}
+			return "", err
+		}},
 		{"create host-interface", func(s *state, args []string) (string, error) {
 			options := pairs(args)
 			if s.hostLink(options["name"]) != nil {

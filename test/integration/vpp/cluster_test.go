@@ -5,8 +5,10 @@ package vpp
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,10 +51,28 @@ func newCluster(ctx context.Context, impl implementation, name string) *cluster 
 	DeferCleanup(func(ctx context.Context) {
 		for _, h := range c.hosts() {
 			h.shutdown()
+			c.keepsSecrets(ctx, h)
 			Expect(client.CoreV1().Nodes().Delete(ctx, h.name, metav1.DeleteOptions{})).To(Or(Succeed(), MatchError(apierrors.IsNotFound, "IsNotFound")))
 		}
 	})
 	return c
+}
+
+// keepsSecrets expects that what the agent has printed, and what it has written to the API, holds no private key.
+func (c *cluster) keepsSecrets(ctx context.Context, h *host) {
+	GinkgoHelper()
+	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	Expect(err).NotTo(HaveOccurred())
+	events, err := client.CoreV1().Events(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
+	Expect(err).NotTo(HaveOccurred())
+	written, err := json.Marshal([]any{nodes, events})
+	Expect(err).NotTo(HaveOccurred())
+	for generation := range 3 {
+		key := testKey(h.number, generation)
+		for _, text := range []string{h.agentLog.String(), string(written)} {
+			Expect(strings.Contains(text, key.String()) || strings.Contains(text, hex.EncodeToString(key[:]))).To(BeFalse(), "a private key of %s was told", h.name)
+		}
+	}
 }
 
 func (c *cluster) hosts() []*host { return []*host{c.a, c.b} }

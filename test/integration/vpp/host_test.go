@@ -4,8 +4,10 @@
 package vpp
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -43,6 +45,8 @@ type host struct {
 	// withheld keeps the other host's key from the Calico agent.
 	withheld atomic.Bool
 	agent    *exec.Cmd
+	// agentLog is what all runs of the agent have printed.
+	agentLog bytes.Buffer
 }
 
 // newPlace makes the place of host number 1 or 2, with the files that its user data brings.
@@ -177,7 +181,8 @@ func (h *host) runAgent() {
 		"--pod-cidrs", podRange.String(), "--service-cidrs", serviceRange, "--key-file", filepath.Join(h.root, "etc", filepath.Base(encryption.VPPExecFile)),
 		"--run-dir", h.runDir(), "--metrics-bind-address", "",
 	)
-	h.agent.Stdout, h.agent.Stderr = GinkgoWriter, GinkgoWriter
+	log := io.MultiWriter(GinkgoWriter, &h.agentLog)
+	h.agent.Stdout, h.agent.Stderr = log, log
 	h.agent.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	Expect(h.agent.Start()).To(Succeed())
 }
