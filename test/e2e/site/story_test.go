@@ -57,7 +57,7 @@ var _ = Describe("The life of a cluster", Ordered, func() {
 		for _, text := range []string{"infrastructure.cluster.x-k8s.io", "FIELD: links", "bond", "vlan", "match", "mtu"} {
 			Expect(printed).To(ContainSubstring(text))
 		}
-		Expect(s.Do(ctx, "get", "em")).To(MatchRegexp(`NAME +CLUSTER +HOST +ADDRESS +PROVISIONED +READY`))
+		Expect(s.Do(ctx, "get", "em")).To(MatchRegexp(`NAME +CLUSTER +HOST +ADDRESS +PROVISIONED +ENCRYPTED +READY`))
 	}, SpecTimeout(stage.Limit))
 
 	It("grows and shrinks by its workers", func(ctx SpecContext) {
