@@ -163,10 +163,10 @@ func describeKnown(impl implementation, name string) {
 		before := c.b.private.PublicKey().String()
 		c.traffic(ctx, func() {
 			c.b.stop()
+			c.b.refused(ctx, encryption.ReasonDataplaneUnreachable)
 			c.b.install(testKey(c.b.number, 2))
 			c.publish(ctx, c.b, c.b.private.PublicKey().String())
 			c.b.boot(ctx)
-			c.b.refused(ctx, encryption.ReasonPeerMissing)
 			c.proved(ctx)
 			c.flows(ctx)
 		})
