@@ -86,7 +86,7 @@ func siteConditions(s *clusterScope) []string {
 	needed := []string{infrav1.NetworksValidCondition, infrav1.ControlPlaneEndpointReadyCondition}
 	missing, total := s.unencrypted()
 	oneOfMany := conditions.IsTrue(c, infrav1.ReadyCondition) && len(missing) <= 1 && total > 1 && s.keyProblem == nil
-	if hasDataplane(c) && !(oneOfMany && isSettling(c)) {
+	if hasDataplane(c) && (!oneOfMany || !isSettling(c)) {
 		needed = append(needed, infrav1.DataplaneInstalledCondition)
 	}
 	if encryptionMode(c) == infrav1.EncryptionRequired && !oneOfMany {
