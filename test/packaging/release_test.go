@@ -112,8 +112,13 @@ func (s *site) testTemplates(t *testing.T) {
 			var kinds []string
 			for _, object := range decode(t, rendered) {
 				kinds = append(kinds, object.GetKind())
-				if object.GetKind() == "InClusterIPPool" {
+				switch object.GetKind() {
+				case "InClusterIPPool":
 					checkPool(t, object)
+				case "EdgeCluster":
+					checkDataplane(t, object, "spec", "dataplane")
+				case "EdgeClusterTemplate":
+					checkDataplane(t, object, "spec", "template", "spec", "dataplane")
 				}
 			}
 			slices.Sort(want)
@@ -135,6 +140,22 @@ func (s *site) generate(t *testing.T, flavor string) []byte {
 	return s.clusterctl(t, env, "generate", "cluster", "edge-1", "--infrastructure", "edgemetal:"+version, "--flavor", flavor,
 		"--target-namespace", "default", "--kubernetes-version", "v1.36.3",
 		"--control-plane-machine-count", "3", "--worker-machine-count", "2")
+}
+
+// checkDataplane holds the templates to what they promise: VPP, and no pod before encryption is proved.
+func checkDataplane(t *testing.T, object *unstructured.Unstructured, path ...string) {
+	t.Helper()
+	dataplane, _, err := unstructured.NestedMap(object.Object, path...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{"type": "CalicoVPP", "encryption": map[string]any{"mode": "Required"}}
+	if object.GetKind() == "EdgeCluster" {
+		want["calico"] = map[string]any{"charts": map[string]any{"repository": "https://docs.tigera.io/calico/charts"}}
+	}
+	if diff := cmp.Diff(want, dataplane); diff != "" {
+		t.Errorf("dataplane (-want +got):\n%s", diff)
+	}
 }
 
 func checkPool(t *testing.T, pool *unstructured.Unstructured) {
