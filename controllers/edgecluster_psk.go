@@ -32,7 +32,7 @@ func (r *EdgeClusterReconciler) ensurePSK(ctx context.Context, s *clusterScope) 
 	if encryptionProtocol(s.edgeCluster) != infrav1.ProtocolIPsec || !s.edgeCluster.DeletionTimestamp.IsZero() {
 		return nil
 	}
-	secret, err := r.findPSK(ctx, s)
+	secret, err := findKeySecret(ctx, r.SecretCache, r.Client, s.edgeCluster.Namespace, pskSecretName(s.cluster))
 	switch {
 	case err != nil:
 		return err
@@ -49,39 +49,13 @@ func (r *EdgeClusterReconciler) ensurePSK(ctx context.Context, s *clusterScope) 
 	return r.createPSK(ctx, s)
 }
 
-// findPSK finds the Secret in the cache, where it has no data; "none" is confirmed by the API server.
-func (r *EdgeClusterReconciler) findPSK(ctx context.Context, s *clusterScope) (*corev1.Secret, error) {
-	secret := &corev1.Secret{}
-	key := client.ObjectKey{Namespace: s.edgeCluster.Namespace, Name: pskSecretName(s.cluster)}
-	err := r.SecretCache.Get(ctx, key, secret)
-	if apierrors.IsNotFound(err) {
-		err = r.Client.Get(ctx, key, secret)
-	}
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading Secret %s: %w", key.Name, err)
-	}
-	return secret, nil
-}
-
 func (r *EdgeClusterReconciler) createPSK(ctx context.Context, s *clusterScope) error {
 	key := make([]byte, pskBytes)
 	if _, err := rand.Read(key); err != nil {
 		return fmt.Errorf("making a pre-shared key: %w", err)
 	}
-	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{
-			Name:            pskSecretName(s.cluster),
-			Namespace:       s.edgeCluster.Namespace,
-			Labels:          map[string]string{clusterv1.ClusterNameLabel: s.cluster.Name},
-			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(s.edgeCluster, infrav1.GroupVersion.WithKind("EdgeCluster"))},
-		},
-		Type:      corev1.SecretTypeOpaque,
-		Immutable: new(true),
-		Data:      map[string][]byte{pskEntry: []byte(base64.StdEncoding.EncodeToString(key))},
-	}
+	secret := newKeySecret(pskSecretName(s.cluster), s.edgeCluster, "EdgeCluster", s.cluster,
+		map[string][]byte{pskEntry: []byte(base64.StdEncoding.EncodeToString(key))})
 	if err := r.Client.Create(ctx, secret); client.IgnoreAlreadyExists(err) != nil {
 		return fmt.Errorf("creating Secret %s: %w", secret.Name, err)
 	}

@@ -14,7 +14,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -37,7 +36,7 @@ func (r *EdgeMachineReconciler) provideKey(ctx context.Context, s *machineScope)
 	if !s.usesWireGuard() {
 		return true, nil
 	}
-	secret, err := r.findKey(ctx, s)
+	secret, err := findKeySecret(ctx, r.SecretCache, r.Client, s.edgeMachine.Namespace, keySecretName(s.edgeMachine))
 	if err != nil {
 		return false, err
 	}
@@ -57,7 +56,7 @@ func (r *EdgeMachineReconciler) keepKey(ctx context.Context, s *machineScope) (p
 	if !s.usesWireGuard() {
 		return true, nil
 	}
-	secret, err := r.findKey(ctx, s)
+	secret, err := findKeySecret(ctx, r.SecretCache, r.Client, s.edgeMachine.Namespace, keySecretName(s.edgeMachine))
 	switch {
 	case err != nil:
 		return false, err
@@ -88,40 +87,13 @@ func (s *machineScope) adoptKey(secret *corev1.Secret) proceed {
 	return true
 }
 
-// findKey finds the Secret, with its public key only. The cache knows Secrets with the label of a cluster; "none" is confirmed by the API
-// server, because a second key for one host would not be trusted.
-func (r *EdgeMachineReconciler) findKey(ctx context.Context, s *machineScope) (*corev1.Secret, error) {
-	secret := &corev1.Secret{}
-	key := client.ObjectKey{Namespace: s.edgeMachine.Namespace, Name: keySecretName(s.edgeMachine)}
-	err := r.SecretCache.Get(ctx, key, secret)
-	if apierrors.IsNotFound(err) {
-		err = r.Client.Get(ctx, key, secret)
-	}
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading Secret %s: %w", key.Name, err)
-	}
-	return secret, nil
-}
-
 func (r *EdgeMachineReconciler) createKey(ctx context.Context, s *machineScope) (*corev1.Secret, error) {
 	private, err := wgtypes.GeneratePrivateKey()
 	if err != nil {
 		return nil, fmt.Errorf("making a WireGuard key: %w", err)
 	}
-	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{
-			Name:            keySecretName(s.edgeMachine),
-			Namespace:       s.edgeMachine.Namespace,
-			Labels:          map[string]string{clusterv1.ClusterNameLabel: s.cluster.Name},
-			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(s.edgeMachine, infrav1.GroupVersion.WithKind("EdgeMachine"))},
-		},
-		Type:      corev1.SecretTypeOpaque,
-		Immutable: new(true),
-		Data:      map[string][]byte{privateKeyEntry: []byte(private.String()), publicKeyEntry: []byte(private.PublicKey().String())},
-	}
+	secret := newKeySecret(keySecretName(s.edgeMachine), s.edgeMachine, "EdgeMachine", s.cluster,
+		map[string][]byte{privateKeyEntry: []byte(private.String()), publicKeyEntry: []byte(private.PublicKey().String())})
 	if err := r.Client.Create(ctx, secret); err != nil {
 		if apierrors.IsAlreadyExists(err) {
 			return nil, changedMeanwhile(secret.Name)
