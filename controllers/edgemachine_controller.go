@@ -52,6 +52,8 @@ type EdgeMachineReconciler struct {
 	Recorder events.EventRecorder
 	// WatchFilterValue limits the controller to objects whose label cluster.x-k8s.io/watch-filter has this value.
 	WatchFilterValue string
+	// NodeStartupTimeout is how long a Node is awaited before its machine says that something is wrong with the host.
+	NodeStartupTimeout time.Duration
 
 	controller capicontroller.Controller
 	hosts      hosts.Writer

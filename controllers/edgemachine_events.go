@@ -20,7 +20,7 @@ func warnings() []string {
 		infrav1.LinkUnresolvedReason, infrav1.NetworkUnknownReason, infrav1.AddressPoolReason, infrav1.AddressMissingReason,
 		infrav1.AddressInvalidReason, infrav1.AddressTakenReason, infrav1.MTUInvalidReason,
 		infrav1.BootstrapFormatUnsupportedReason, infrav1.BootstrapDataInvalidReason,
-		infrav1.HostErrorReason, infrav1.NodeProviderIDConflictReason, infrav1.UplinkInvalidReason,
+		infrav1.HostErrorReason, infrav1.NodeStartupTimeoutReason, infrav1.NodeProviderIDConflictReason, infrav1.UplinkInvalidReason,
 		infrav1.KeyUnavailableReason, infrav1.KeyLostReason,
 	}
 }

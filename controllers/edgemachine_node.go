@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
@@ -33,7 +34,7 @@ func (r *EdgeMachineReconciler) linkNode(ctx context.Context, s *machineScope) (
 	remote, err := r.remoteClient(ctx, s)
 	if errors.Is(err, clustercache.ErrClusterNotConnected) {
 		if !s.wasLinked() {
-			return s.waitForNode(infrav1.WaitingForNodeReason, "Waiting for the API server of the workload cluster to answer"), nil
+			return s.awaitNode("the API server of the workload cluster to answer", r.NodeStartupTimeout, time.Now()), nil
 		}
 		if r.isUntried(ctx, s) {
 			// What was linked stays so until a connection fails.
@@ -49,8 +50,7 @@ func (r *EdgeMachineReconciler) linkNode(ctx context.Context, s *machineScope) (
 	case err != nil:
 		return false, err
 	case node == nil:
-		return s.waitForNode(infrav1.WaitingForNodeReason, "Waiting for a Node with provider ID %s; if it does not come, look at the console of BareMetalHost %s",
-			s.edgeMachine.Spec.ProviderID, s.edgeMachine.Annotations[infrav1.HostAnnotation]), nil
+		return s.awaitNode("a Node with provider ID "+s.edgeMachine.Spec.ProviderID, r.NodeStartupTimeout, time.Now()), nil
 	case node.Spec.ProviderID != "" && node.Spec.ProviderID != s.edgeMachine.Spec.ProviderID:
 		return s.waitForNode(infrav1.NodeProviderIDConflictReason,
 			"Node %s has provider ID %s instead of %s; it belongs to an earlier machine or to a kubelet argument: delete the Node or remove the argument", node.Name, node.Spec.ProviderID, s.edgeMachine.Spec.ProviderID), nil
@@ -78,6 +78,25 @@ func (r *EdgeMachineReconciler) isUntried(ctx context.Context, s *machineScope) 
 		s.lookAgainIn(probeRetry)
 	}
 	return true
+}
+
+// awaitNode waits for what a booted host brings. What goes wrong inside of it nobody tells but its console, so a wait that takes longer
+// than the timeout says that; it goes on all the same.
+func (s *machineScope) awaitNode(what string, timeout time.Duration, now time.Time) proceed {
+	look := fmt.Sprintf("look at the console of BareMetalHost %s", s.edgeMachine.Annotations[infrav1.HostAnnotation])
+	if s.host != nil && s.host.Spec.BMC.Address != "" {
+		look += ", through its BMC " + s.host.Spec.BMC.Address
+	}
+	left := timeout
+	if linked := conditions.Get(s.edgeMachine, infrav1.NodeLinkedCondition); linked != nil && linked.Status == metav1.ConditionFalse {
+		left -= now.Sub(linked.LastTransitionTime.Time)
+	}
+	if left > 0 {
+		s.lookAgainIn(left)
+		return s.waitForNode(infrav1.WaitingForNodeReason, "Waiting for %s; if that takes more than %s, %s", what, timeout, look)
+	}
+	return s.waitForNode(infrav1.NodeStartupTimeoutReason,
+		"Waited more than %s for %s: the host does not boot or has no network, or cloud-init or kubeadm has failed on it; %s", timeout, what, look)
 }
 
 // waitForNode also takes back what was known of the Node's encryption: it is proved for as long as the Node is seen.

@@ -13,6 +13,7 @@ import (
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	ipamv1 "sigs.k8s.io/cluster-api/api/ipam/v1beta2"
 	"sigs.k8s.io/cluster-api/util"
@@ -56,6 +57,7 @@ func (r *EdgeMachineReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 		Watches(&bmov1.BareMetalHost{}, handler.EnqueueRequestsFromMapFunc(r.machinesOfHost), hostPredicates()).
 		Watches(&bmov1.HardwareData{}, handler.EnqueueRequestsFromMapFunc(r.machinesOfHardware), predicate.GenerationChangedPredicate{}).
 		Owns(&ipamv1.IPAddressClaim{}).
+		Watches(&ipamv1.IPAddress{}, handler.EnqueueRequestsFromMapFunc(r.machineOfAddress), creationsOnly()).
 		Owns(&corev1.Secret{}, deletionsOnly()).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.machinesOfBootstrapData), creationsOnly()).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(machineOfKey), predicate.Or(creationsOnly(), deletionsOnly())).
@@ -105,6 +107,23 @@ func (r *EdgeMachineReconciler) machinesOfEdgeCluster(ctx context.Context, obj c
 
 func (r *EdgeMachineReconciler) machinesWaitingForAddress(ctx context.Context, obj client.Object) []reconcile.Request {
 	return r.machinesBy(ctx, waitingIndex, waitingForAddress, client.InNamespace(obj.GetNamespace()))
+}
+
+// machineOfAddress is the machine that has claimed an address. Its claim may have named the address before it is seen.
+func (r *EdgeMachineReconciler) machineOfAddress(ctx context.Context, obj client.Object) []reconcile.Request {
+	address, ok := obj.(*ipamv1.IPAddress)
+	if !ok {
+		return nil
+	}
+	claim := &ipamv1.IPAddressClaim{}
+	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: address.Namespace, Name: address.Spec.ClaimRef.Name}, claim, client.UnsafeDisableDeepCopy); err != nil {
+		return nil // a claim that comes later brings its machine itself
+	}
+	owner := metav1.GetControllerOf(claim)
+	if owner == nil || owner.Kind != "EdgeMachine" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: client.ObjectKey{Namespace: claim.Namespace, Name: owner.Name}}}
 }
 
 // machinesOfHost are the machine that holds the host or has chosen it; for a free host all that wait for one.

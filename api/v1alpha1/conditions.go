@@ -147,6 +147,8 @@ const (
 	NodeLinkedReason = "NodeLinked"
 	// WaitingForNodeReason: no Node with our provider ID has registered yet.
 	WaitingForNodeReason = "WaitingForNode"
+	// NodeStartupTimeoutReason: no Node has come for longer than the manager's --node-startup-timeout, and it is still awaited.
+	NodeStartupTimeoutReason = "NodeStartupTimeout"
 	// WorkloadClusterUnreachableReason: the workload cluster's API server cannot be reached.
 	WorkloadClusterUnreachableReason = "WorkloadClusterUnreachable"
 	// NodeProviderIDConflictReason: the host's Node carries another provider ID.

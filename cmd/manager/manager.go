@@ -167,12 +167,13 @@ func setupControllers(ctx context.Context, mgr ctrl.Manager, o *options) error {
 		concurrency int
 	}{
 		{&controllers.EdgeMachineReconciler{
-			Client:           mgr.GetClient(),
-			APIReader:        mgr.GetAPIReader(),
-			SecretCache:      secretCache,
-			ClusterCache:     clusterCache,
-			Recorder:         mgr.GetEventRecorder("edgemachine-controller"),
-			WatchFilterValue: o.watchFilter,
+			Client:             mgr.GetClient(),
+			APIReader:          mgr.GetAPIReader(),
+			SecretCache:        secretCache,
+			ClusterCache:       clusterCache,
+			Recorder:           mgr.GetEventRecorder("edgemachine-controller"),
+			WatchFilterValue:   o.watchFilter,
+			NodeStartupTimeout: o.nodeStartupTimeout,
 		}, o.edgeMachineConcurrency},
 		{&controllers.EdgeClusterReconciler{Client: mgr.GetClient(), SecretCache: secretCache, WatchFilterValue: o.watchFilter}, o.edgeClusterConcurrency},
 		{&controllers.EdgeMachineTemplateReconciler{Client: mgr.GetClient(), WatchFilterValue: o.watchFilter}, o.edgeMachineTemplateConcurrency},

@@ -27,6 +27,7 @@ type options struct {
 	clusterCacheBurst        int
 	healthAddr               string
 	profilerAddress          string
+	nodeStartupTimeout       time.Duration
 
 	edgeClusterConcurrency         int
 	edgeMachineConcurrency         int
@@ -56,6 +57,7 @@ func (o *options) addFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.clusterCacheBurst, "clustercache-client-burst", 30, "Requests to each workload cluster in one burst.")
 	fs.StringVar(&o.healthAddr, "health-addr", ":9440", "Address of the health endpoints /healthz and /readyz.")
 	fs.StringVar(&o.profilerAddress, "profiler-address", "", "Address of the pprof profiler, for example localhost:6060. Off when not set.")
+	fs.DurationVar(&o.nodeStartupTimeout, "node-startup-timeout", 20*time.Minute, "How long a machine's Node is awaited after its host was provisioned, before the machine says that something is wrong with the host.")
 	fs.IntVar(&o.edgeClusterConcurrency, "edgecluster-concurrency", 10, "EdgeClusters reconciled at the same time.")
 	fs.IntVar(&o.edgeMachineConcurrency, "edgemachine-concurrency", 20, "EdgeMachines reconciled at the same time.")
 	fs.IntVar(&o.edgeMachineTemplateConcurrency, "edgemachinetemplate-concurrency", 5, "EdgeMachineTemplates reconciled at the same time.")

@@ -158,12 +158,13 @@ func setupControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return fmt.Errorf("setting up the ClusterCache: %w", err)
 	}
 	machines := &controllers.EdgeMachineReconciler{
-		Client:           mgr.GetClient(),
-		APIReader:        mgr.GetAPIReader(),
-		SecretCache:      secretCache,
-		ClusterCache:     clusterCache,
-		Recorder:         mgr.GetEventRecorder("edgemachine-controller"),
-		WatchFilterValue: o.WatchFilter,
+		Client:             mgr.GetClient(),
+		APIReader:          mgr.GetAPIReader(),
+		SecretCache:        secretCache,
+		ClusterCache:       clusterCache,
+		Recorder:           mgr.GetEventRecorder("edgemachine-controller"),
+		WatchFilterValue:   o.WatchFilter,
+		NodeStartupTimeout: 20 * time.Minute,
 	}
 	clusters := &controllers.EdgeClusterReconciler{Client: mgr.GetClient(), SecretCache: secretCache, WatchFilterValue: o.WatchFilter}
 	templates := &controllers.EdgeMachineTemplateReconciler{Client: mgr.GetClient(), WatchFilterValue: o.WatchFilter}

@@ -14,6 +14,7 @@ import (
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	ipamv1 "sigs.k8s.io/cluster-api/api/ipam/v1beta2"
 	"sigs.k8s.io/cluster-api/util/conditions"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 )
@@ -89,6 +90,35 @@ var _ = Describe("Addresses from a pool", func() {
 		s.expectWaiting(ctx, "m", infrav1.NetworkDataValidCondition, infrav1.AddressPoolReason, "InClusterIPPool "+poolName, "pool is full")
 		s.expectUntouched(ctx, "a")
 		s.ipam.SetPool(poolName, "192.0.2.100", "192.0.2.100")
+		s.expectProvisioned(ctx, "m")
+	})
+
+	It("are taken once they are there, also when the claim has named them before", func(ctx context.Context) {
+		s := newRunningSite(ctx)
+		s.addCluster(ctx, clusterName, withAddresses(fromPool()))
+		s.ipam.SetPool(poolName, "192.0.2.100", "192.0.2.100")
+		s.addHost(ctx, "a", 1, nil)
+		s.addMachine(ctx, clusterName, "first", nil) // from then on addresses are watched
+		s.expectProvisioned(ctx, "first")
+		s.addHost(ctx, "b", 2, nil)
+		s.addMachine(ctx, clusterName, "m", nil)
+		s.expectWaiting(ctx, "m", infrav1.NetworkDataValidCondition, infrav1.AddressPoolReason)
+
+		By("naming an address whose event is late")
+		claim := get(ctx, s, "m-cluster", &ipamv1.IPAddressClaim{})
+		before := claim.DeepCopy()
+		claim.Status.AddressRef.Name = "late"
+		Expect(server.Client.Status().Patch(ctx, claim, client.MergeFrom(before))).To(Succeed())
+		s.expectUntouched(ctx, "b")
+
+		By("telling of the address")
+		Expect(server.Client.Create(ctx, &ipamv1.IPAddress{
+			ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "late"},
+			Spec: ipamv1.IPAddressSpec{
+				ClaimRef: ipamv1.IPAddressClaimReference{Name: claim.Name},
+				PoolRef:  claim.Spec.PoolRef, Address: "192.0.2.101", Prefix: new(int32(24)),
+			},
+		})).To(Succeed())
 		s.expectProvisioned(ctx, "m")
 	})
 
