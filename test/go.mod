@@ -7,6 +7,7 @@ require (
 	github.com/cert-manager/cert-manager v1.21.1
 	github.com/cyphar/filepath-securejoin v0.7.0
 	github.com/google/go-cmp v0.7.0
+	github.com/gopacket/gopacket v1.7.7
 	github.com/metal3-io/baremetal-operator/apis v0.13.2
 	github.com/nikolalohinski/gonja/v2 v2.9.1
 	github.com/prometheus/procfs v0.21.1
