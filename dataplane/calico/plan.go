@@ -25,14 +25,14 @@ const (
 	StepConfiguration = "configuration"
 	// StepPeers are the routers that nodes peer with. They come after their filters, or routes would pass unfiltered for a moment.
 	StepPeers = "peers"
+	// StepAgent is the node agent.
+	StepAgent = "agent"
 	// StepOperator is the Tigera operator.
 	StepOperator = "operator"
 	// StepInstallation asks the operator for Calico.
 	StepInstallation = "installation"
 	// StepVPP is VPP and its Calico agent.
 	StepVPP = "vpp"
-	// StepAgent is the node agent.
-	StepAgent = "agent"
 	// StepLoadBalancers are the ranges from which Calico assigns addresses to services of type LoadBalancer.
 	StepLoadBalancers = "load-balancers"
 )

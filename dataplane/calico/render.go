@@ -33,7 +33,7 @@ func Render(in Input) (Plan, error) {
 		return Plan{}, errors.New("input has no AgentVersion")
 	}
 	var plan Plan
-	for _, build := range []func(Input, infrav1.Dataplane) (draft, error){crdsStep, configurationStep, peersStep, operatorStep, installationStep, vppStep, agentStep, loadBalancersStep} {
+	for _, build := range []func(Input, infrav1.Dataplane) (draft, error){crdsStep, configurationStep, peersStep, agentStep, operatorStep, installationStep, vppStep, loadBalancersStep} {
 		draft, err := build(in, d)
 		if err != nil {
 			return Plan{}, err
@@ -142,6 +142,8 @@ func vppStep(in Input, d infrav1.Dataplane) (draft, error) {
 	return step, nil
 }
 
+// agentStep comes before what carries pods' traffic: its guard is then in force first, and a node says what it lacks from the
+// beginning. It waits for nothing: until the later steps are done there is nothing to prove.
 func agentStep(in Input, d infrav1.Dataplane) (draft, error) {
 	if protocol(d) == "" {
 		return draft{}, nil
@@ -173,7 +175,6 @@ func (p *Plan) finish(d infrav1.Dataplane) {
 	}
 	if protocol(d) != "" {
 		ready = append(ready, Readiness{Kind: RolledOut, APIVersion: apps, ObjectKind: daemonSet, Namespace: encryption.AgentNamespace, Name: encryption.AgentName, Hint: "see its log"})
-		last = StepAgent
 	}
 	for _, status := range []string{"ippools", "calico", "apiserver"} {
 		ready = append(ready, Readiness{Kind: TigeraAvailable, APIVersion: operatorAPI, ObjectKind: "TigeraStatus", Name: status, Hint: "pods of Calico wait for nodes that are proved to encrypt"})

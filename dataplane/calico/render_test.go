@@ -100,7 +100,7 @@ func TestOrder(t *testing.T) {
 		for i, step := range plan.Steps {
 			steps[i] = step.Name
 		}
-		all := []string{calico.StepCRDs, calico.StepConfiguration, calico.StepPeers, calico.StepOperator, calico.StepInstallation, calico.StepVPP, calico.StepAgent, calico.StepLoadBalancers}
+		all := []string{calico.StepCRDs, calico.StepConfiguration, calico.StepPeers, calico.StepAgent, calico.StepOperator, calico.StepInstallation, calico.StepVPP, calico.StepLoadBalancers}
 		if inOrder := slices.DeleteFunc(slices.Clone(all), func(s string) bool { return !slices.Contains(steps, s) }); !slices.Equal(steps, inOrder) {
 			t.Errorf("%s: steps are %v", tc.name, steps)
 		}
