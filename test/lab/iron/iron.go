@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package iron is the lab's hardware: it plays Metal3's baremetal-operator for the BareMetalHosts of a
-// management cluster, and the machines behind them.
+// management cluster, and the machines behind them, which are simulated (package machine) or virtual (package qemu).
 //
 // Hosts are steered by annotations: "lab.edgemetal.io/hardware" (package hardware) says what is in a machine,
 // "lab.edgemetal.io/fault" (package faults) what goes wrong with it.
@@ -30,8 +30,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/bmo"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/hardware"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/kubelet"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/machine"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/qemu"
 )
 
 // Config says how an Iron works.
@@ -51,7 +53,7 @@ type Config struct {
 	KubernetesVersion string
 	// DHCP is the range from which hosts without a static address get one; without it DHCP fails.
 	DHCP *machine.DHCPRange
-	// Latencies of healthy hosts; DefaultLatencies when nil.
+	// Latencies of healthy hosts; DefaultLatencies, or VirtualLatencies of virtual ones, when nil.
 	Latencies *bmo.Latencies
 	// Instant has no machines at all, for tests of scale: operations take no time.
 	Instant bool
@@ -62,6 +64,9 @@ type Config struct {
 	// moves hosts while their machines run. When nil, the Iron makes one in StateDir, restores it in Run and
 	// closes it at the end.
 	Rack *machine.Rack
+	// Virtual makes the hosts virtual machines: it holds them, and then Rack, Programs, Images, KubernetesVersion and
+	// DHCP are not used. The caller restores it before Run and closes it afterwards.
+	Virtual *qemu.Rack
 	// Concurrency is how many hosts are worked on at once; 10 when zero.
 	Concurrency int
 	// Log is where the Iron tells what it does; nothing is logged by default.
@@ -83,13 +88,19 @@ func DefaultLatencies() bmo.Latencies {
 	}
 }
 
+// VirtualLatencies are those of virtual hosts: what is really done for them takes its own time, and is not made
+// longer.
+func VirtualLatencies() bmo.Latencies {
+	return bmo.Latencies{Register: 200 * time.Millisecond, Inspect: 500 * time.Millisecond, Prepare: 200 * time.Millisecond, Retry: 5 * time.Second}
+}
+
 // New checks the configuration and connects to the management cluster, whose BareMetalHost and HardwareData
 // CRDs must be installed.
 func New(c Config) (*Iron, error) {
 	if c.REST == nil {
 		return nil, errors.New("iron: Config.REST is required")
 	}
-	if !c.Instant && c.Rack == nil {
+	if !c.Instant && c.Rack == nil && c.Virtual == nil {
 		if err := checkMachines(c); err != nil {
 			return nil, err
 		}
@@ -112,7 +123,11 @@ func New(c Config) (*Iron, error) {
 		return nil, fmt.Errorf("iron: making the manager: %w", err)
 	}
 	iron := &Iron{config: c, manager: manager}
-	reconciler := bmo.New(manager.GetClient(), manager.GetAPIReader(), iron.metal(), bmo.Options{Latencies: iron.latencies(), Concurrency: c.Concurrency})
+	options := bmo.Options{Latencies: iron.latencies(), Concurrency: c.Concurrency}
+	if c.Virtual != nil {
+		options.Inspect = hardware.InspectVirtual
+	}
+	reconciler := bmo.New(manager.GetClient(), manager.GetAPIReader(), iron.metal(), options)
 	return iron, reconciler.SetupWithManager(manager)
 }
 
@@ -137,6 +152,8 @@ func (i *Iron) latencies() bmo.Latencies {
 		return *i.config.Latencies
 	case i.config.Instant:
 		return bmo.Latencies{Retry: time.Second}
+	case i.config.Virtual != nil:
+		return VirtualLatencies()
 	default:
 		return DefaultLatencies()
 	}
@@ -146,6 +163,9 @@ func (i *Iron) latencies() bmo.Latencies {
 func (i *Iron) metal() bmo.Metal {
 	if i.config.Instant {
 		return newInstant(i.config.OnPower)
+	}
+	if i.config.Virtual != nil {
+		return virtualMetal{i.config.Virtual}
 	}
 	if i.config.Rack != nil {
 		return rackMetal{i.config.Rack}

@@ -15,6 +15,7 @@ import (
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/faults"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/hardware"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/machine"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/qemu"
 )
 
 // rackMetal puts simulated machines behind hosts.
@@ -44,6 +45,11 @@ func (m rackMetal) PowerOff(_ context.Context, key types.NamespacedName) error {
 	return m.rack.PowerOff(key)
 }
 
+// Shutdown implements bmo.Metal. A simulated machine ends at once.
+func (m rackMetal) Shutdown(_ context.Context, key types.NamespacedName) error {
+	return m.rack.PowerOff(key)
+}
+
 // PoweredOn implements bmo.Metal.
 func (m rackMetal) PoweredOn(key types.NamespacedName) bool { return m.rack.PoweredOn(key) }
 
@@ -53,6 +59,55 @@ func (m rackMetal) SetFaults(key types.NamespacedName, set faults.Set) { m.rack.
 // Remove implements bmo.Metal.
 func (m rackMetal) Remove(_ context.Context, key types.NamespacedName) error {
 	return m.rack.Remove(key)
+}
+
+// virtualMetal puts virtual machines behind hosts.
+type virtualMetal struct {
+	rack *qemu.Rack
+}
+
+// Deploy implements bmo.Metal.
+func (m virtualMetal) Deploy(ctx context.Context, host *bmov1.BareMetalHost, drive bmo.Drive) error {
+	return ofHost(ctx, m.rack.Deploy(ctx, client.ObjectKeyFromObject(host), qemu.Machine(describe(host, nil)), *host.Spec.Image, qemu.Drive(drive)))
+}
+
+// Wipe implements bmo.Metal.
+func (m virtualMetal) Wipe(_ context.Context, key types.NamespacedName) error {
+	return m.rack.Wipe(key)
+}
+
+// PowerOn implements bmo.Metal.
+func (m virtualMetal) PowerOn(ctx context.Context, host *bmov1.BareMetalHost, nics []hardware.NIC) error {
+	return ofHost(ctx, m.rack.PowerOn(ctx, client.ObjectKeyFromObject(host), qemu.Machine(describe(host, nics))))
+}
+
+// PowerOff implements bmo.Metal.
+func (m virtualMetal) PowerOff(_ context.Context, key types.NamespacedName) error {
+	return m.rack.PowerOff(key)
+}
+
+// Shutdown implements bmo.Metal.
+func (m virtualMetal) Shutdown(ctx context.Context, key types.NamespacedName) error {
+	return m.rack.Shutdown(ctx, key)
+}
+
+// PoweredOn implements bmo.Metal.
+func (m virtualMetal) PoweredOn(key types.NamespacedName) bool { return m.rack.PoweredOn(key) }
+
+// SetFaults implements bmo.Metal.
+func (m virtualMetal) SetFaults(key types.NamespacedName, set faults.Set) { m.rack.SetFaults(key, set) }
+
+// Remove implements bmo.Metal.
+func (m virtualMetal) Remove(_ context.Context, key types.NamespacedName) error {
+	return m.rack.Remove(key)
+}
+
+// ofHost tells that an error is the host's own, unless it is only the lab that ends.
+func ofHost(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	return &bmo.HostError{Err: err}
 }
 
 // instant has power switches and nothing behind them.
@@ -94,6 +149,11 @@ func (m *instant) PowerOn(ctx context.Context, host *bmov1.BareMetalHost, _ []ha
 
 // PowerOff implements bmo.Metal.
 func (m *instant) PowerOff(ctx context.Context, key types.NamespacedName) error {
+	return m.turn(ctx, key, false)
+}
+
+// Shutdown implements bmo.Metal.
+func (m *instant) Shutdown(ctx context.Context, key types.NamespacedName) error {
 	return m.turn(ctx, key, false)
 }
 

@@ -29,8 +29,11 @@ const (
 // Resolve tells which local "host:port" stands behind a Service's address.
 type Resolve func(context.Context, netip.AddrPort) (string, error)
 
-// Proxy is an HTTP CONNECT proxy on a loopback port. It connects to what Resolve names and to nothing
-// else.
+// Dial connects to an address by other means than this machine's network.
+type Dial func(context.Context, netip.AddrPort) (net.Conn, error)
+
+// Proxy is an HTTP CONNECT proxy on a loopback port. It connects to what Resolve names, or to where Dial leads,
+// and to nothing else.
 type Proxy struct {
 	listener net.Listener
 }
@@ -53,14 +56,26 @@ func (p *Proxy) Close() { _ = p.listener.Close() }
 
 // Serve answers until ctx ends, which also closes the connections that are open.
 func (p *Proxy) Serve(ctx context.Context, config *tls.Config, resolve Resolve, log logr.Logger) error {
+	return p.serve(ctx, config, func(ctx context.Context, address netip.AddrPort) (net.Conn, error) {
+		return dialProcess(ctx, address, resolve)
+	}, log)
+}
+
+// ServePlain is Serve without TLS, to where dial leads: for clients that find the proxy in HTTPS_PROXY.
+func (p *Proxy) ServePlain(ctx context.Context, dial Dial, log logr.Logger) error {
+	return p.serve(ctx, nil, dial, log)
+}
+
+// serve speaks TLS when there is a configuration for it.
+func (p *Proxy) serve(ctx context.Context, config *tls.Config, dial Dial, log logr.Logger) error {
 	server := &http.Server{
 		TLSConfig:         config,
 		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){}, // HTTP/1.1: CONNECT takes the connection over
 		ReadHeaderTimeout: headerTimeout,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			upstream, err := connect(r, resolve)
+			upstream, err := connect(r, dial)
 			if err != nil {
-				log.Info("No connection to a Service", "address", r.Host, "reason", err.Error())
+				log.Info("No connection through the proxy", "address", r.Host, "reason", err.Error())
 				http.Error(w, err.Error(), http.StatusBadGateway)
 				return
 			}
@@ -69,14 +84,19 @@ func (p *Proxy) Serve(ctx context.Context, config *tls.Config, resolve Resolve, 
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	err := server.ServeTLS(p.listener, "", "")
+	var err error
+	if config == nil {
+		err = server.Serve(p.listener)
+	} else {
+		err = server.ServeTLS(p.listener, "", "")
+	}
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
-	return fmt.Errorf("serve connections to Services: %w", err)
+	return fmt.Errorf("serve connections through the proxy: %w", err)
 }
 
-func connect(r *http.Request, resolve Resolve) (net.Conn, error) {
+func connect(r *http.Request, dial Dial) (net.Conn, error) {
 	if r.Method != http.MethodConnect {
 		return nil, errors.New("this proxy knows only CONNECT")
 	}
@@ -84,12 +104,16 @@ func connect(r *http.Request, resolve Resolve) (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the address to connect to: %w", err)
 	}
-	local, err := resolve(r.Context(), address)
+	return dial(r.Context(), address)
+}
+
+func dialProcess(ctx context.Context, address netip.AddrPort, resolve Resolve) (net.Conn, error) {
+	local, err := resolve(ctx, address)
 	if err != nil {
 		return nil, err
 	}
 	dialer := net.Dialer{Timeout: dialTimeout}
-	conn, err := dialer.DialContext(r.Context(), "tcp", local)
+	conn, err := dialer.DialContext(ctx, "tcp", local)
 	if err != nil {
 		return nil, fmt.Errorf("dial the process behind %s: %w", address, err)
 	}

@@ -87,10 +87,14 @@ func (v *View) switchPower(on, hard, dead bool) Outcome {
 	if rest := v.pending(v.Latencies.Power); rest > 0 {
 		return v.wait(rest)
 	}
-	if on {
-		return Outcome{Actions: []Action{PowerOn}, After: soon}
+	action := Shutdown
+	switch {
+	case on:
+		action = PowerOn
+	case hard:
+		action = PowerOff
 	}
-	return Outcome{Actions: []Action{PowerOff}, After: soon}
+	return Outcome{Actions: []Action{action}, After: soon}
 }
 
 func (v *View) powerError(target string) string {

@@ -37,14 +37,17 @@ import (
 
 // Metal is the machines that BareMetalHosts stand for.
 type Metal interface {
-	// Deploy writes the host's image (spec.image) and a config drive to its disk. The machine is off.
+	// Deploy writes the host's image (spec.image) and a config drive to its disk. The machine is off. A *HostError
+	// is the host's own.
 	Deploy(ctx context.Context, host *bmov1.BareMetalHost, drive Drive) error
 	// Wipe cleans the disk.
 	Wipe(ctx context.Context, key types.NamespacedName) error
-	// PowerOn switches the machine on, with the NICs that it really has.
+	// PowerOn switches the machine on, with the NICs that it really has. A *HostError is the host's own.
 	PowerOn(ctx context.Context, host *bmov1.BareMetalHost, nics []hardware.NIC) error
 	// PowerOff cuts the power and returns when nothing runs any more.
 	PowerOff(ctx context.Context, key types.NamespacedName) error
+	// Shutdown asks the operating system to switch the machine off, and cuts the power if it does not.
+	Shutdown(ctx context.Context, key types.NamespacedName) error
 	// PoweredOn tells the machine's power.
 	PoweredOn(key types.NamespacedName) bool
 	// SetFaults says what goes wrong with the machine while it runs.
@@ -56,6 +59,8 @@ type Metal interface {
 // Options of a Reconciler.
 type Options struct {
 	Latencies Latencies
+	// Inspect is what inspection of a host finds; hardware.Inspect when nil.
+	Inspect func(*bmov1.BareMetalHost) (*bmov1.HardwareDetails, error)
 	// Concurrency is how many hosts are worked on at once; 10 when zero.
 	Concurrency int
 }
@@ -90,6 +95,9 @@ type progress struct {
 
 // New makes a Reconciler. reader reads past the cache.
 func New(c client.Client, reader client.Reader, metal Metal, options Options) *Reconciler {
+	if options.Inspect == nil {
+		options.Inspect = hardware.Inspect
+	}
 	return &Reconciler{client: c, reader: reader, metal: metal, options: options, progress: map[types.NamespacedName]*progress{}}
 }
 
@@ -157,7 +165,13 @@ func (r *Reconciler) reconcile(ctx context.Context, host *bmov1.BareMetalHost) (
 		return ctrl.Result{}, out.Err
 	}
 	for _, action := range out.Actions {
-		if err := r.do(ctx, view, drive, action); err != nil {
+		err := r.do(ctx, view, drive, action)
+		if failure, ok := errors.AsType[*HostError](err); ok {
+			before.DeepCopyInto(host)
+			out = view.failAction(action, failure)
+			break
+		}
+		if err != nil {
 			return ctrl.Result{}, fmt.Errorf("%s: %w", action, err)
 		}
 	}
@@ -199,7 +213,7 @@ func (r *Reconciler) look(ctx context.Context, host *bmov1.BareMetalHost) (*View
 	if err := r.readCredentials(ctx, view); err != nil {
 		return nil, Drive{}, err
 	}
-	details, err := hardware.Inspect(host)
+	details, err := r.options.Inspect(host)
 	if err != nil {
 		view.InspectionProblem = "Inspection failed: " + err.Error()
 	}
@@ -303,6 +317,8 @@ func (r *Reconciler) do(ctx context.Context, view *View, drive Drive, action Act
 		return nil
 	case PowerOff:
 		return r.metal.PowerOff(ctx, key)
+	case Shutdown:
+		return r.metal.Shutdown(ctx, key)
 	case PublishHardware:
 		return r.publishHardware(ctx, host)
 	case CountFailure:

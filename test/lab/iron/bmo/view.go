@@ -4,6 +4,7 @@
 package bmo
 
 import (
+	"fmt"
 	"math"
 	"time"
 
@@ -66,9 +67,10 @@ const (
 	Deploy Action = "deploy"
 	// Wipe cleans the disk.
 	Wipe Action = "wipe"
-	// PowerOn and PowerOff switch the machine.
+	// PowerOn and PowerOff switch the machine; Shutdown has its operating system do it.
 	PowerOn  Action = "power on"
 	PowerOff Action = "power off"
+	Shutdown Action = "shut down"
 	// PublishHardware writes HardwareData.
 	PublishHardware Action = "publish hardware"
 	// CountFailure notes that an attempt to provision failed because of a fault.
@@ -127,6 +129,29 @@ func (v *View) fail(kind bmov1.ErrorType, message string) Outcome {
 	factor := math.Exp2(float64(min(status.ErrorCount, 10) - 1))
 	out := Outcome{After: max(min(time.Duration(factor*float64(v.Latencies.Retry)), time.Minute), soon)}
 	out.tell(reasons[kind], message)
+	return out
+}
+
+// HostError is an error that is the host's and is shown in its status; any other one is tried again in silence.
+type HostError struct {
+	Err error
+}
+
+func (e *HostError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the error behind it.
+func (e *HostError) Unwrap() error { return e.Err }
+
+// failAction notes that an action failed for a reason of the host's own.
+func (v *View) failAction(action Action, failure *HostError) Outcome {
+	var out Outcome
+	switch v.Host.Status.Provisioning.State {
+	case bmov1.StateProvisioning, bmov1.StateDeprovisioning:
+		out = v.fail(bmov1.ProvisioningError, "Image provisioning failed: "+failure.Error())
+	default:
+		out = v.fail(bmov1.PowerManagementError, fmt.Sprintf("Failed to %s node %s. Error: %s", action, v.nodeID(), failure))
+	}
+	computeConditions(v)
 	return out
 }
 

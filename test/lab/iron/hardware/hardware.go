@@ -1,7 +1,8 @@
 // Copyright 2026 The EdgeMetal Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package hardware says what is in a simulated machine: what inspection finds, and which NICs it really has.
+// Package hardware says what is in a simulated or a virtual machine: what inspection finds, and which NICs it
+// really has.
 package hardware
 
 import (
@@ -30,7 +31,10 @@ type NIC struct {
 // Inspect is what inspection of the host finds: its annotation over the defaults. The default machine has 8
 // CPUs, 32 GiB, one NVMe disk of 480 GB and two NICs, the first with the host's boot MAC address.
 func Inspect(host *bmov1.BareMetalHost) (*bmov1.HardwareDetails, error) {
-	details := defaults(host)
+	return inspect(host, defaults(host))
+}
+
+func inspect(host *bmov1.BareMetalHost, details *bmov1.HardwareDetails) (*bmov1.HardwareDetails, error) {
 	if text := host.Annotations[Annotation]; text != "" {
 		decoder := json.NewDecoder(strings.NewReader(text))
 		decoder.DisallowUnknownFields()
@@ -107,23 +111,21 @@ func defaults(host *bmov1.BareMetalHost) *bmov1.HardwareDetails {
 	first := bootMAC(host)
 	second := slices.Clone(first)
 	second[5]++
-	serial := fnv.New32a()
-	// Writing to a hash never fails.
-	_, _ = serial.Write([]byte(host.Namespace + "/" + host.Name))
+	serial := serialNumber(host)
 	arch := host.Spec.Architecture
 	if arch == "" {
 		arch = "x86_64"
 	}
 	return &bmov1.HardwareDetails{
 		SystemVendor: bmov1.HardwareSystemVendor{
-			Manufacturer: "EdgeMetal Lab", ProductName: "simulated host", SerialNumber: fmt.Sprintf("SIM%08X", serial.Sum32()),
+			Manufacturer: "EdgeMetal Lab", ProductName: "simulated host", SerialNumber: fmt.Sprintf("SIM%08X", serial),
 		},
 		Firmware:     bmov1.Firmware{BIOS: bmov1.BIOS{Vendor: "EdgeMetal Lab", Version: "1.0", Date: "01/01/2026"}},
 		CPU:          bmov1.CPU{Arch: arch, Model: "Simulated CPU", ClockMegahertz: 2400, Count: 8, Flags: []string{"aes", "avx2", "sse4_2"}},
 		RAMMebibytes: 32 * 1024,
 		Storage: []bmov1.Storage{{
 			Name: "/dev/disk/by-path/pci-0000:03:00.0-nvme-1", AlternateNames: []string{"/dev/nvme0n1"}, Type: bmov1.NVME,
-			SizeBytes: 480 * bmov1.GigaByte, Model: "Simulated NVMe", SerialNumber: fmt.Sprintf("NVME%08X", serial.Sum32()),
+			SizeBytes: 480 * bmov1.GigaByte, Model: "Simulated NVMe", SerialNumber: fmt.Sprintf("NVME%08X", serial),
 		}},
 		NIC: []bmov1.NIC{
 			{Name: "enp1s0f0", Model: "0x8086 0x1592", MAC: first.String(), SpeedGbps: 25, PCIAddress: "0000:01:00.0"},
@@ -131,6 +133,14 @@ func defaults(host *bmov1.BareMetalHost) *bmov1.HardwareDetails {
 		},
 		Hostname: host.Name,
 	}
+}
+
+// serialNumber is a number that stays the host's.
+func serialNumber(host *bmov1.BareMetalHost) uint32 {
+	serial := fnv.New32a()
+	// Writing to a hash never fails.
+	_, _ = serial.Write([]byte(host.Namespace + "/" + host.Name))
+	return serial.Sum32()
 }
 
 // bootMAC is the host's boot MAC address, or one derived from its name.
