@@ -4,6 +4,7 @@
 package packaging_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -119,6 +120,12 @@ func (s *site) testTemplates(t *testing.T) {
 					checkDataplane(t, object, "spec", "dataplane")
 				case "EdgeClusterTemplate":
 					checkDataplane(t, object, "spec", "template", "spec", "dataplane")
+				case "KubeadmControlPlane":
+					checkTimeouts(t, object, "spec", "kubeadmConfigSpec")
+				case "KubeadmControlPlaneTemplate":
+					checkTimeouts(t, object, "spec", "template", "spec", "kubeadmConfigSpec")
+				case "KubeadmConfigTemplate":
+					checkTimeouts(t, object, "spec", "template", "spec")
 				}
 			}
 			slices.Sort(want)
@@ -155,6 +162,31 @@ func checkDataplane(t *testing.T, object *unstructured.Unstructured, path ...str
 	}
 	if diff := cmp.Diff(want, dataplane); diff != "" {
 		t.Errorf("dataplane (-want +got):\n%s", diff)
+	}
+}
+
+// checkTimeouts holds the templates to the patience with slow hosts that kubeadm does not have by itself.
+func checkTimeouts(t *testing.T, object *unstructured.Unstructured, path ...string) {
+	t.Helper()
+	config, _, err := unstructured.NestedMap(object.Object, path...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	common := map[string]any{"kubeletHealthCheckSeconds": float64(600), "kubernetesAPICallSeconds": float64(300)}
+	controlPlane := map[string]any{"controlPlaneComponentHealthCheckSeconds": float64(900)}
+	join := map[string]any{"discoverySeconds": float64(600), "tlsBootstrapSeconds": float64(600)}
+	maps.Copy(join, common)
+	if object.GetKind() != "KubeadmConfigTemplate" {
+		maps.Copy(controlPlane, common)
+		join["controlPlaneComponentHealthCheckSeconds"], join["etcdAPICallSeconds"] = float64(900), float64(300)
+		got, _, err := unstructured.NestedMap(config, "initConfiguration", "timeouts")
+		if diff := cmp.Diff(controlPlane, got); err != nil || diff != "" {
+			t.Errorf("%s: time-outs of init, %v (-want +got):\n%s", object.GetKind(), err, diff)
+		}
+	}
+	got, _, err := unstructured.NestedMap(config, "joinConfiguration", "timeouts")
+	if diff := cmp.Diff(join, got); err != nil || diff != "" {
+		t.Errorf("%s: time-outs of join, %v (-want +got):\n%s", object.GetKind(), err, diff)
 	}
 }
 
