@@ -90,7 +90,7 @@ func (p *Proxy) serve(ctx context.Context, config *tls.Config, dial Dial, log lo
 	} else {
 		err = server.ServeTLS(p.listener, "", "")
 	}
-	if errors.Is(err, http.ErrServerClosed) {
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return fmt.Errorf("serve connections through the proxy: %w", err)
