@@ -94,7 +94,11 @@ func TestTransitions(t *testing.T) {
 		"power off before delete":                     {bmov1.StatePoweringOffBeforeDelete, func(v *View) { deleted(v); v.PoweredOn = true }, bmov1.StatePoweringOffBeforeDelete, []Action{PowerOff}},
 		"off, now forget":                             {bmov1.StatePoweringOffBeforeDelete, deleted, bmov1.StateDeleting, nil},
 		"forgotten":                                   {bmov1.StateDeleting, deleted, bmov1.StateDeleting, []Action{Forget}},
-		"a reboot starts with the power going off":    {bmov1.StateProvisioned, func(v *View) { provisioned(v); v.Host.Annotations[bmov1.RebootAnnotationPrefix] = "" }, bmov1.StateProvisioned, []Action{PowerOff}},
+		"a reboot starts with the power going off":    {bmov1.StateProvisioned, func(v *View) { provisioned(v); v.Host.Annotations[bmov1.RebootAnnotationPrefix] = "" }, bmov1.StateProvisioned, []Action{Shutdown}},
+		"a hard reboot cuts the power": {bmov1.StateProvisioned, func(v *View) {
+			provisioned(v)
+			v.Host.Annotations[bmov1.RebootAnnotationPrefix] = `{"mode": "hard"}`
+		}, bmov1.StateProvisioned, []Action{PowerOff}},
 		"an available host is not rebooted": {bmov1.StateAvailable, func(v *View) {
 			provisioned(v)
 			v.Host.Spec.Image = nil
@@ -104,7 +108,7 @@ func TestTransitions(t *testing.T) {
 			provisioned(v)
 			v.Host.Spec.Image = nil
 			v.Host.Annotations[bmov1.RebootAnnotationPrefix] = `{"force": true}`
-		}, bmov1.StateAvailable, []Action{PowerOff}},
+		}, bmov1.StateAvailable, []Action{Shutdown}},
 		"nobody touches a detached host": {bmov1.StateProvisioned, func(v *View) {
 			provisioned(v)
 			v.Host.Annotations[bmov1.DetachedAnnotation] = ""
@@ -250,5 +254,33 @@ func TestHistoryAndConditions(t *testing.T) {
 	}
 	if diff := settled.Status.Conditions; !slices.Equal(diff, v.Host.Status.Conditions) {
 		t.Error("a host at rest changed its conditions")
+	}
+}
+
+func TestErrorsOfTheHost(t *testing.T) {
+	tests := map[string]struct {
+		state   bmov1.ProvisioningState
+		action  Action
+		kind    bmov1.ErrorType
+		message string
+	}{
+		"an image that is wrong":        {bmov1.StateProvisioning, Deploy, bmov1.ProvisioningError, "Image provisioning failed: broken"},
+		"a machine that does not start": {bmov1.StateProvisioned, PowerOn, bmov1.PowerManagementError, "Failed to power on node uid-1. Error: broken"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			v := view(test.state)
+			out := v.failAction(test.action, &HostError{Err: errors.New("broken")})
+			status := v.Host.Status
+			if status.ErrorType != test.kind || status.ErrorMessage != test.message || status.ErrorCount != 1 || status.Provisioning.State != test.state {
+				t.Errorf("status %+v", status)
+			}
+			if out.After != v.Latencies.Retry || len(out.Events) != 1 || out.Events[0].Message != test.message {
+				t.Errorf("outcome %+v", out)
+			}
+			if condition := meta.FindStatusCondition(status.Conditions, bmov1.ReadyCondition); condition == nil || condition.Reason != bmov1.ErrorReason {
+				t.Errorf("condition %+v", condition)
+			}
+		})
 	}
 }
