@@ -137,7 +137,7 @@ const (
 	RuleIPIP = "ipip"
 	// RuleVXLAN drops VXLAN: UDP port 4789.
 	RuleVXLAN = "vxlan"
-	// RulePods drops packets from pods to pods or services without any tunnel.
+	// RulePods drops packets to pods, and from pods to services, without any tunnel.
 	RulePods = "pods"
 	// RuleNoRoute drops packets to pods that no route leads to.
 	RuleNoRoute = "no-route"

@@ -21,6 +21,9 @@ import (
 // guardPriority puts the guard before Calico's programs on the older hook, clsact: theirs say that no later one is asked.
 const guardPriority = 1
 
+// guardRevision changes with what the program does, so that an agent replaces the guard of an older one.
+const guardRevision = 2
+
 // attached is the guard on one device.
 type attached struct {
 	program *ebpf.Program
@@ -33,7 +36,7 @@ type attached struct {
 // fingerprint of the rules, so that a guard for others is replaced.
 func fingerprint(e encryption.Expectation) uint64 {
 	h := fnv.New64a()
-	fmt.Fprint(h, rules(), e.PodCIDRs, e.ServiceCIDRs)
+	fmt.Fprint(h, guardRevision, rules(), e.PodCIDRs, e.ServiceCIDRs)
 	return h.Sum64()
 }
 

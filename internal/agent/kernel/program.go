@@ -163,22 +163,29 @@ func (p *program) ip6() {
 	p.addresses("ip6", stackHeader+ip6Source, stackHeader+ip6Destination, func(a netip.Addr) bool { return !a.Is4() })
 }
 
-// addresses drops packets from pods to pods or services.
+// addresses drops packets to pods, from wherever, and from pods to services. A host's own packets are no exception: those to pods of
+// other nodes are sent through WireGuard as well, also those that were to a service and whose source was translated.
 func (p *program) addresses(family string, source, destination int16, of func(netip.Addr) bool) {
 	other := func(r netip.Prefix) bool { return !of(r.Addr()) }
-	from := slices.DeleteFunc(slices.Clone(p.pods), other)
-	to := slices.DeleteFunc(slices.Concat(p.pods, p.services), other)
+	pods := slices.DeleteFunc(slices.Clone(p.pods), other)
+	services := slices.DeleteFunc(slices.Clone(p.services), other)
 	p.label(family+"_addresses", asm.Mov.Imm(asm.R9, 0))
-	for i, pods := range from {
-		p.match(fmt.Sprintf("%s_from_%d", family, i), source, pods, family+"_to")
+	for i, to := range pods {
+		p.match(fmt.Sprintf("%s_to_pods_%d", family, i), destination, to, "drop_"+encryption.RulePods)
+	}
+	from := family + "_from"
+	if len(pods) > 0 {
+		for i, to := range services {
+			p.match(fmt.Sprintf("%s_to_services_%d", family, i), destination, to, from)
+		}
 	}
 	p.add(asm.Ja.Label("pass"))
-	if len(from) == 0 {
+	if len(pods) == 0 || len(services) == 0 {
 		return // The kernel takes no instructions that are never reached.
 	}
-	p.label(family+"_to", asm.Mov.Imm(asm.R9, 0))
-	for i, r := range to {
-		p.match(fmt.Sprintf("%s_to_%d", family, i), destination, r, "drop_"+encryption.RulePods)
+	p.label(from, asm.Mov.Imm(asm.R9, 0))
+	for i, r := range pods {
+		p.match(fmt.Sprintf("%s_from_%d", family, i), source, r, "drop_"+encryption.RulePods)
 	}
 	p.add(asm.Ja.Label("pass"))
 }

@@ -38,8 +38,9 @@ type rule struct {
 	acl_types.ACLRule
 }
 
-// guardRules are the rules of the ACL on what leaves the uplink. Everything that is not a tunnel in clear, nor a pod's packet in clear,
-// passes: WireGuard, ESP and IKE, BGP, DHCP, and all traffic of the host itself.
+// guardRules are the rules of the ACL on what leaves the uplink, after it was encapsulated. Everything that is not a tunnel in clear, nor
+// a packet to a pod or from a pod to a service in clear, passes: WireGuard, ESP and IKE, BGP, DHCP, and what the host itself sends to
+// anything but pods.
 func guardRules(e encryption.Expectation) []rule {
 	any4, any6 := netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 	match := func(drops string, from, to netip.Prefix, protocol ip_types.IPProto) rule {
@@ -61,10 +62,15 @@ func guardRules(e encryption.Expectation) []rule {
 		match(encryption.RuleIPIP, any6, any6, protocolIP6IP),
 		vxlan(any6),
 	}
-	for _, from := range e.PodCIDRs {
-		for _, to := range slices.Concat(e.PodCIDRs, e.ServiceCIDRs) {
-			if from.Addr().Is4() == to.Addr().Is4() {
-				rules = append(rules, match(encryption.RulePods, from, to, 0))
+	for _, pods := range e.PodCIDRs {
+		from := any4
+		if pods.Addr().Is6() {
+			from = any6
+		}
+		rules = append(rules, match(encryption.RulePods, from, pods, 0))
+		for _, services := range e.ServiceCIDRs {
+			if services.Addr().Is4() == pods.Addr().Is4() {
+				rules = append(rules, match(encryption.RulePods, pods, services, 0))
 			}
 		}
 	}

@@ -86,8 +86,8 @@ func TestGuardRules(t *testing.T) {
 		{"kube-apiserver", "192.0.2.11", "192.0.2.10", 6, 6443, ""},
 		{"DHCP", "0.0.0.0", "255.255.255.255", 17, 67, ""},
 		{"a pod to the outside", "10.244.1.1", "203.0.113.1", 6, 443, ""},
-		{"the outside to a pod", "203.0.113.1", "10.244.1.1", 6, 443, ""},
-		{"a host to a pod", "192.0.2.11", "10.244.2.1", 6, 443, ""},
+		{"a host to a service", "192.0.2.11", "10.96.0.1", 6, 443, ""},
+		{"a pod to a host", "10.244.1.1", "192.0.2.12", 6, 10250, ""},
 		{"IPv6 of the host", "2001:db8::1", "2001:db8::2", 6, 443, ""},
 		{"IPIP", "192.0.2.11", "192.0.2.12", 4, 0, encryption.RuleIPIP},
 		{"IPv6 in IP", "192.0.2.11", "192.0.2.12", 41, 0, encryption.RuleIPIP},
@@ -96,6 +96,8 @@ func TestGuardRules(t *testing.T) {
 		{"VXLAN over IPv6", "2001:db8::1", "2001:db8::2", 17, 4789, encryption.RuleVXLAN},
 		{"pod to pod", "10.244.1.1", "10.244.2.1", 6, 80, encryption.RulePods},
 		{"pod to pod of another pool", "10.245.1.1", "10.244.2.1", 1, 0, encryption.RulePods},
+		{"the outside to a pod of another node", "203.0.113.1", "10.245.2.1", 6, 443, encryption.RulePods},
+		{"a host to a pod of another node", "192.0.2.11", "10.244.2.1", 6, 443, encryption.RulePods},
 		{"pod to service", "10.244.1.1", "10.96.0.1", 6, 443, encryption.RulePods},
 	} {
 		if got := firstMatch(t, rules, netip.MustParseAddr(c.from), netip.MustParseAddr(c.to), c.protocol, c.port); got != c.want {

@@ -254,7 +254,7 @@ func count(frame []byte, seen *wire) {
 		return
 	}
 	packet := frame[14:]
-	pods := packet[12] == 10 && packet[13] == 244 && packet[16] == 10 && packet[17] == 244
+	pods := packet[16] == 10 && (packet[17] == 244 || packet[17] == 96)
 	udp := packet[9] == unix.IPPROTO_UDP
 	port := uint16(0)
 	if header := int(packet[0]&0xf) * 4; udp && len(packet) >= header+4 {

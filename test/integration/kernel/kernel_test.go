@@ -22,6 +22,7 @@ var (
 	addressB = netip.MustParseAddr("192.0.2.12")
 	podA     = netip.MustParseAddr("10.244.1.1")
 	podB     = netip.MustParseAddr("10.244.2.1")
+	service  = netip.MustParseAddr("10.96.0.10")
 )
 
 func expectation(name string, address netip.Addr, key, peer wgtypes.Key, peerName string, peerAddress netip.Addr) encryption.Expectation {
@@ -87,6 +88,8 @@ func leaks() []packet {
 		{To: addressB, Bytes: ipPacket(unix.IPPROTO_IPIP, addressA, addressB, inner)},
 		{To: addressB, Bytes: ipPacket(unix.IPPROTO_UDP, addressA, addressB, udp(4789, inner))},
 		{To: podB, Bytes: inner},
+		{To: podB, Bytes: ipPacket(unix.IPPROTO_TCP, addressA, podB, make([]byte, 20))},
+		{To: service, Bytes: ipPacket(unix.IPPROTO_UDP, podA, service, udp(53, nil))},
 	}
 }
 
@@ -116,10 +119,11 @@ func (p pair) seen(t *testing.T, total int64) wire {
 func TestGuard(t *testing.T) {
 	p := newPair(t)
 	p.a.run("ip route add 10.244.2.0/24 via " + addressB.String())
+	p.a.run("ip route add 10.96.0.0/12 via " + addressB.String())
 	p.b.ask(request{Sniff: "uplink0"})
 
 	p.a.ask(request{Send: append(leaks(), allowed()...)})
-	if got, want := p.seen(t, 8), (wire{IPIP: 1, VXLAN: 1, Pods: 1, WireGuard: 1, Other: 4}); got != want {
+	if got, want := p.seen(t, 10), (wire{IPIP: 1, VXLAN: 1, Pods: 3, WireGuard: 1, Other: 4}); got != want {
 		t.Fatalf("without the guard %+v arrives, want %+v", got, want)
 	}
 	if o := p.a.observe(p.ea); o.Guard.Present || o.Guard.InForce || o.Uplink.Name != "uplink0" {
@@ -148,7 +152,7 @@ func TestGuard(t *testing.T) {
 			t.Errorf("rule %s counts no bytes", d.Rule)
 		}
 	}
-	if diff := cmp.Diff(map[string]uint64{encryption.RuleIPIP: 3, encryption.RuleVXLAN: 3, encryption.RulePods: 3}, drops); diff != "" {
+	if diff := cmp.Diff(map[string]uint64{encryption.RuleIPIP: 3, encryption.RuleVXLAN: 3, encryption.RulePods: 9}, drops); diff != "" {
 		t.Error("dropped (-want +got):\n" + diff)
 	}
 
@@ -161,7 +165,7 @@ func TestGuard(t *testing.T) {
 	p.a.ask(request{Observe: &p.ea, Act: []encryption.Action{{Kind: encryption.RemoveGuard}}})
 	p.b.ask(request{Sniff: "uplink0"})
 	p.a.ask(request{Send: leaks()})
-	if got, want := p.seen(t, 3), (wire{IPIP: 1, VXLAN: 1, Pods: 1}); got != want {
+	if got, want := p.seen(t, 5), (wire{IPIP: 1, VXLAN: 1, Pods: 3}); got != want {
 		t.Errorf("after the guard %+v arrives, want %+v", got, want)
 	}
 }
