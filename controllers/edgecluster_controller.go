@@ -43,6 +43,8 @@ type EdgeClusterReconciler struct {
 	SecretCache client.Reader
 	// WatchFilterValue limits the controller to objects whose label cluster.x-k8s.io/watch-filter has this value.
 	WatchFilterValue string
+
+	inventory inventory
 }
 
 // clusterScope is what one reconciliation of an EdgeCluster knows.
@@ -50,7 +52,7 @@ type clusterScope struct {
 	edgeCluster *infrav1.EdgeCluster
 	cluster     *clusterv1.Cluster
 	// hosts of the namespace, shared with the cache: not to be changed.
-	hosts []bmov1.BareMetalHost
+	hosts []*bmov1.BareMetalHost
 	// selectors of the templates that the cluster's machines are made from.
 	selectors []infrav1.HostSelector
 	// machines are the names of the cluster's EdgeMachines.
@@ -100,10 +102,6 @@ func (r *EdgeClusterReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 // readInventory reads hosts, templates and machines of the cluster from the cache.
 func (r *EdgeClusterReconciler) readInventory(ctx context.Context, s *clusterScope) error {
 	namespace := client.InNamespace(s.edgeCluster.Namespace)
-	found := &bmov1.BareMetalHostList{}
-	if err := r.Client.List(ctx, found, namespace, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("listing BareMetalHosts: %w", err)
-	}
 	templates := &infrav1.EdgeMachineTemplateList{}
 	if err := r.Client.List(ctx, templates, namespace, client.MatchingFields{templateClusterIndex: s.cluster.Name}, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("listing EdgeMachineTemplates: %w", err)
@@ -112,7 +110,7 @@ func (r *EdgeClusterReconciler) readInventory(ctx context.Context, s *clusterSco
 	if err := r.Client.List(ctx, machines, namespace, client.MatchingLabels{clusterv1.ClusterNameLabel: s.cluster.Name}, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("listing EdgeMachines: %w", err)
 	}
-	s.hosts = found.Items
+	s.hosts = r.inventory.hosts(s.edgeCluster.Namespace)
 	for _, template := range templates.Items {
 		s.selectors = append(s.selectors, template.Spec.Template.Spec.HostSelector)
 	}
@@ -144,7 +142,7 @@ func (r *EdgeClusterReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 		WithOptions(options).
 		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(
 			util.ClusterToInfrastructureMapFunc(ctx, kind, r.Client, &infrav1.EdgeCluster{})), clusterPredicates()).
-		Watches(&bmov1.BareMetalHost{}, gathered(r.clustersOfHost, inventoryDelay), inventoryPredicates()).
+		Watches(&bmov1.BareMetalHost{}, r.inventory.before(r.gathered(r.clustersOfHost), inventoryPredicates())).
 		Watches(&infrav1.EdgeMachine{}, handler.EnqueueRequestsFromMapFunc(r.clusterOfMachine), encryptionPredicates()).
 		Owns(&corev1.Secret{}, deletionsOnly()).
 		Watches(&infrav1.EdgeMachineTemplate{}, handler.EnqueueRequestsFromMapFunc(r.clustersOfTemplate)).
@@ -155,14 +153,18 @@ func (r *EdgeClusterReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 	return nil
 }
 
-// inventoryDelay is how long a site waits for more changes of hosts before it counts them again. While a large inventory is being
-// claimed, every claim would otherwise have every site count every host.
-const inventoryDelay = 2 * time.Second
+// A site waits for more changes of hosts before it counts them again, the longer the more hosts there are. While a large inventory is
+// being claimed, every claim would otherwise have every site count every host.
+const (
+	inventoryDelay        = 2 * time.Second
+	inventoryDelayPerHost = 10 * time.Millisecond
+)
 
 // gathered is like handler.EnqueueRequestsFromMapFunc, but lets a delay pass in which further events cost nothing.
-func gathered(requests handler.MapFunc, delay time.Duration) handler.EventHandler {
+func (r *EdgeClusterReconciler) gathered(requests handler.MapFunc) handler.EventHandler {
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	add := func(ctx context.Context, obj client.Object, q queue) {
+		delay := inventoryDelay + time.Duration(r.inventory.size(obj.GetNamespace()))*inventoryDelayPerHost
 		for _, request := range requests(ctx, obj) {
 			q.AddAfter(request, delay)
 		}

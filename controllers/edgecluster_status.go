@@ -159,8 +159,7 @@ func judgeHosts(ctx context.Context, s *clusterScope, hardwareOf hosts.HardwareO
 		missing[domain.Name] = true
 	}
 	usable := 0
-	for i := range s.hosts {
-		host := &s.hosts[i]
+	for _, host := range s.hosts {
 		if !s.isOurs(host) && (hosts.Unavailable(host) != "" || !matchesAny(requests, host, hardwareOf)) {
 			continue
 		}

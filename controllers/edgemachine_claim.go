@@ -46,10 +46,7 @@ func (r *EdgeMachineReconciler) chooseHost(ctx context.Context, s *machineScope)
 	if err != nil {
 		return s.wait(infrav1.HostClaimedCondition, infrav1.InvalidHostSelectorReason, "%v", err), nil
 	}
-	all, err := r.listHosts(ctx, s.edgeMachine.Namespace)
-	if err != nil {
-		return false, err
-	}
+	all := r.inventory.hosts(s.edgeMachine.Namespace)
 	// A claim of ours that the record has lost, for example because the annotation was removed by hand.
 	if host := claimedBy(s.edgeMachine, all); host != nil {
 		return r.recordAndClaim(ctx, s, host)
@@ -80,8 +77,8 @@ func (r *EdgeMachineReconciler) recordAndClaim(ctx context.Context, s *machineSc
 }
 
 // claimedBy finds the host among all that belongs to the machine, nil when none does.
-func claimedBy(machine *infrav1.EdgeMachine, all []bmov1.BareMetalHost) *bmov1.BareMetalHost {
-	i := slices.IndexFunc(all, func(h bmov1.BareMetalHost) bool { return hosts.IsClaimedBy(&h, machine) })
+func claimedBy(machine *infrav1.EdgeMachine, all []*bmov1.BareMetalHost) *bmov1.BareMetalHost {
+	i := slices.IndexFunc(all, func(h *bmov1.BareMetalHost) bool { return hosts.IsClaimedBy(h, machine) })
 	if i < 0 {
 		return nil
 	}
@@ -169,15 +166,6 @@ func (r *EdgeMachineReconciler) getHost(ctx context.Context, namespace, name str
 		return nil, fmt.Errorf("reading BareMetalHost %s: %w", name, err)
 	}
 	return host, nil
-}
-
-// listHosts lists the hosts of a namespace from the cache, without copying them: do not change them.
-func (r *EdgeMachineReconciler) listHosts(ctx context.Context, namespace string) ([]bmov1.BareMetalHost, error) {
-	list := &bmov1.BareMetalHostList{}
-	if err := r.Client.List(ctx, list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("listing BareMetalHosts: %w", err)
-	}
-	return list.Items, nil
 }
 
 // hostRequest says what the machine wants of a host.

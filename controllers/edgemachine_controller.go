@@ -56,6 +56,7 @@ type EdgeMachineReconciler struct {
 	NodeStartupTimeout time.Duration
 
 	controller capicontroller.Controller
+	inventory  inventory
 	hosts      hosts.Writer
 	written    cache.Cache[writtenVersion]
 	published  cache.Cache[publishedNode]

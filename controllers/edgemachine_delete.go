@@ -77,8 +77,7 @@ func deprovisioningMessage(host *bmov1.BareMetalHost) string {
 func (r *EdgeMachineReconciler) ownHost(ctx context.Context, s *machineScope) (*bmov1.BareMetalHost, error) {
 	name := recordedHost(s.edgeMachine)
 	if name == "" {
-		all, err := r.listHosts(ctx, s.edgeMachine.Namespace)
-		return claimedBy(s.edgeMachine, all), err
+		return claimedBy(s.edgeMachine, r.inventory.hosts(s.edgeMachine.Namespace)), nil
 	}
 	host, err := r.getHost(ctx, s.edgeMachine.Namespace, name)
 	if err != nil {

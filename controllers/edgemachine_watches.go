@@ -54,7 +54,7 @@ func (r *EdgeMachineReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 			predicates.ClusterPausedTransitionsOrInfrastructureProvisioned(scheme, log)).
 		Watches(&infrav1.EdgeCluster{}, handler.EnqueueRequestsFromMapFunc(r.machinesOfEdgeCluster), predicate.GenerationChangedPredicate{}).
 		Watches(&infrav1.EdgeMachine{}, handler.EnqueueRequestsFromMapFunc(r.machinesWaitingForAddress), networkPredicates()).
-		Watches(&bmov1.BareMetalHost{}, handler.EnqueueRequestsFromMapFunc(r.machinesOfHost), hostPredicates()).
+		Watches(&bmov1.BareMetalHost{}, r.inventory.before(handler.EnqueueRequestsFromMapFunc(r.machinesOfHost), hostPredicates())).
 		Watches(&bmov1.HardwareData{}, handler.EnqueueRequestsFromMapFunc(r.machinesOfHardware), predicate.GenerationChangedPredicate{}).
 		Owns(&ipamv1.IPAddressClaim{}).
 		Watches(&ipamv1.IPAddress{}, handler.EnqueueRequestsFromMapFunc(r.machineOfAddress), creationsOnly()).

@@ -125,7 +125,8 @@ func TestJudgeHosts(t *testing.T) {
 		cluster.Status.ControlPlane = &clusterv1.ClusterControlPlaneStatus{DesiredReplicas: new(int32(1))}
 		cluster.Status.Workers = &clusterv1.WorkersStatus{DesiredReplicas: new(int32(1))}
 	})
-	s.hosts, s.machines = []bmov1.BareMetalHost{freeHost("a", "rack-1"), ours, theirs}, map[string]bool{"m": true}
+	free := freeHost("a", "rack-1")
+	s.hosts, s.machines = []*bmov1.BareMetalHost{&free, &ours, &theirs}, map[string]bool{"m": true}
 	want := func(reason, message string) {
 		t.Helper()
 		if got := judgeHosts(t.Context(), s, hardwareInStatus); got.Reason != reason || got.Message != message {

@@ -52,11 +52,10 @@ type Choice struct {
 }
 
 // Choose looks at every host and keeps the best ones.
-func Choose(request Request, all []bmov1.BareMetalHost, hardwareOf HardwareOf) Choice {
+func Choose(request Request, all []*bmov1.BareMetalHost, hardwareOf HardwareOf) Choice {
 	choice := Choice{Seen: len(all), Obstacles: map[Obstacle]int{}}
 	fewest := -1
-	for i := range all {
-		host := &all[i]
+	for _, host := range all {
 		if obstacle := request.obstacle(host, hardwareOf); obstacle != "" {
 			choice.Obstacles[obstacle]++
 			continue

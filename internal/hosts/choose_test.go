@@ -196,7 +196,7 @@ func TestChoose(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			choice := hosts.Choose(test.request, test.all, statusHardware)
+			choice := hosts.Choose(test.request, pointers(test.all), statusHardware)
 			var got []string
 			for _, host := range choice.Hosts {
 				got = append(got, host.Name)
@@ -229,15 +229,24 @@ func TestSelectorTakesSeveralExpressionsOnOneKey(t *testing.T) {
 	}
 }
 
+func pointers(all []bmov1.BareMetalHost) []*bmov1.BareMetalHost {
+	found := make([]*bmov1.BareMetalHost, len(all))
+	for i := range all {
+		found[i] = &all[i]
+	}
+	return found
+}
+
 func BenchmarkChoose(b *testing.B) {
 	for _, count := range []int{1_000, 10_000} {
-		all := make([]bmov1.BareMetalHost, count)
-		for i := range all {
-			all[i] = available(fmt.Sprintf("host-%d", i), inDomain(fmt.Sprintf("rack-%d", i%20)))
+		inventory := make([]bmov1.BareMetalHost, count)
+		for i := range inventory {
+			inventory[i] = available(fmt.Sprintf("host-%d", i), inDomain(fmt.Sprintf("rack-%d", i%20)))
 			if i%3 != 0 {
-				all[i].Spec.ConsumerRef = &corev1.ObjectReference{Name: "x"}
+				inventory[i].Spec.ConsumerRef = &corev1.ObjectReference{Name: "x"}
 			}
 		}
+		all := pointers(inventory)
 		request := hosts.Request{
 			Labels:          labels.SelectorFromSet(labels.Set{"site": "edge-1"}),
 			Hardware:        infrav1.HardwareRequirements{MinCPUs: 4, MinMemory: new(resource.MustParse("8Gi")), MinNICs: 2},
@@ -257,7 +266,7 @@ func BenchmarkChoose(b *testing.B) {
 func TestChooseKeepsTheListUntouched(t *testing.T) {
 	all := []bmov1.BareMetalHost{available("a"), available("b", annotated(bmov1.PausedAnnotation))}
 	before := []bmov1.BareMetalHost{*all[0].DeepCopy(), *all[1].DeepCopy()}
-	hosts.Choose(hosts.Request{Labels: labels.Everything()}, all, statusHardware)
+	hosts.Choose(hosts.Request{Labels: labels.Everything()}, pointers(all), statusHardware)
 	if !slices.EqualFunc(before, all, func(a, b bmov1.BareMetalHost) bool { return cmp.Equal(a, b) }) {
 		t.Error("the hosts of the cache were changed")
 	}
