@@ -5,11 +5,14 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,6 +40,11 @@ type Access struct {
 	KubectlPath    string `json:"kubectlPath"`
 	// Site is the hosts' network.
 	Site Site `json:"site"`
+	// Hosts says what the hosts are: SimulatedHosts or VirtualHosts.
+	Hosts string `json:"hosts"`
+	// Proxy is the URL of the HTTP CONNECT proxy into the network of virtual hosts, which nothing else reaches; empty with
+	// simulated hosts.
+	Proxy string `json:"proxy,omitempty"`
 	// Pid of the process that runs the lab.
 	Pid int `json:"pid"`
 }
@@ -51,6 +59,7 @@ func Open(dir string) (Access, error) {
 	if err := json.Unmarshal(data, &a); err != nil {
 		return Access{}, fmt.Errorf("open the lab: decode %s: %w", accessFile, err)
 	}
+	a.Hosts = cmp.Or(a.Hosts, SimulatedHosts)
 	return a, nil
 }
 
@@ -78,10 +87,41 @@ func (a Access) RESTConfig() (*rest.Config, error) {
 	return config, nil
 }
 
-// ConsoleGlob matches the console logs of the simulated hosts.
+// ClusterRESTConfig is the client configuration of a kubeconfig of a cluster on the hosts.
+func (a Access) ClusterRESTConfig(kubeconfig string) (*rest.Config, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig of a cluster: %w", err)
+	}
+	if a.Proxy == "" {
+		return config, nil
+	}
+	proxy, err := url.Parse(a.Proxy)
+	if err != nil {
+		return nil, fmt.Errorf("read the address of the proxy to the hosts: %w", err)
+	}
+	config.Proxy = http.ProxyURL(proxy)
+	return config, nil
+}
+
+// proxyVariables make programs reach the hosts through the proxy, and the lab itself directly; none without a proxy. Go's
+// HTTP clients, and so Kubernetes', obey them.
+func (a Access) proxyVariables() map[string]string {
+	if a.Proxy == "" {
+		return nil
+	}
+	return map[string]string{"HTTPS_PROXY": a.Proxy, "NO_PROXY": "127.0.0.0/8,localhost"}
+}
+
+// ConsolePath is what a host's console shows.
+func (a Access) ConsolePath(namespace, host string) string {
+	return filepath.Join(a.HostDir(), namespace, host, "console.log")
+}
+
+// ConsoleGlob matches the console logs of the hosts.
 func (a Access) ConsoleGlob() string { return filepath.Join(a.HostDir(), "*", "*", "console.log") }
 
-// HostDir keeps the disks and consoles of the simulated hosts.
+// HostDir keeps the disks and consoles of the hosts.
 func (a Access) HostDir() string { return filepath.Join(a.Dir, "hosts") }
 
 // Command is a run of clusterctl or kubectl against the lab.
@@ -159,7 +199,13 @@ func (a Access) environment(c Command) []string {
 		"CLUSTERCTL_DISABLE_VERSIONCHECK": "true",
 		"CLUSTER_TOPOLOGY":                "true",
 	})
+	maps.Copy(variables, a.proxyVariables())
 	maps.Copy(variables, c.Variables)
+	return assignments(variables)
+}
+
+// assignments are variables as a process takes them, "KEY=value", sorted.
+func assignments(variables map[string]string) []string {
 	var env []string
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
 		env = append(env, name+"="+variables[name])

@@ -38,9 +38,17 @@ type Options struct {
 	// Site is the hosts' network; the zero Site takes the one of the last start in Dir, or the first free
 	// one.
 	Site Site
+	// Hosts is the kind of hosts: SimulatedHosts or VirtualHosts; that of the last start in Dir, or simulated ones, when
+	// empty.
+	Hosts string
+	// Image is the one that virtual hosts boot: "node", which is also the default, or "base", which is smaller and has no
+	// Kubernetes.
+	Image string
+	// Capture writes what each NIC of a virtual host sends and receives into a file beside its console.
+	Capture bool
 	// WithoutIron leaves BareMetalHosts alone: nothing plays baremetal-operator and the machines.
 	WithoutIron bool
-	// Iron may change how the simulated hosts work: latencies, instant hosts, a rack shared with another
+	// Iron may change how the hosts work: latencies, instant hosts, a rack shared with another
 	// lab.
 	Iron func(*iron.Config)
 	// APIServerArgs are added to kube-apiserver's own.
@@ -55,9 +63,10 @@ type Options struct {
 type Lab struct {
 	Access
 
-	plane *plane.Plane
-	node  *providers.Node
-	api   client.Client
+	plane   *plane.Plane
+	node    *providers.Node
+	api     client.Client
+	virtual *virtual // nil with simulated hosts
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -82,6 +91,9 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 			return nil, fmt.Errorf("create the lab's folder: %w", err)
 		}
 	}
+	if o.Hosts, err = Hosts(dir, o.Hosts); err != nil {
+		return nil, err
+	}
 	if earlier, err := Open(dir); err == nil && !o.Site.Network.IsValid() {
 		o.Site = earlier.Site // hosts and clusters that are still there have its addresses
 	}
@@ -90,7 +102,7 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 		return nil, err
 	}
 	l := &Lab{
-		Access: Access{Dir: dir, LogDir: filepath.Join(dir, "logs"), Site: site, Pid: os.Getpid()},
+		Access: Access{Dir: dir, LogDir: filepath.Join(dir, "logs"), Site: site, Hosts: o.Hosts, Pid: os.Getpid()},
 		guard:  guard,
 		stop:   func() {},
 		broken: make(chan struct{}),
@@ -106,6 +118,11 @@ func (l *Lab) start(ctx context.Context, o Options) error {
 	materials, err := gather(ctx, o)
 	if err != nil {
 		return err
+	}
+	if l.Hosts == VirtualHosts {
+		if err := l.prepareVirtual(ctx, o); err != nil {
+			return err
+		}
 	}
 	proxy, err := services.Listen(ctx)
 	if err != nil {
@@ -159,6 +176,9 @@ func (l *Lab) Stop() {
 	}
 	if l.plane != nil {
 		l.plane.Stop()
+	}
+	if l.virtual != nil {
+		l.virtual.network.Close()
 	}
 	if l.guard != nil {
 		_ = l.guard.Close()

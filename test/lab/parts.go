@@ -140,7 +140,7 @@ func (l *Lab) play(ctx context.Context, o Options, m materials, proxy *services.
 		return err
 	}
 	l.node, err = providers.Add(mgr, providers.Config{
-		Programs: maps.Clone(m.programs), Dir: filepath.Join(l.Dir, "pods"), LogDir: l.LogDir, Log: o.Log,
+		Programs: maps.Clone(m.programs), Dir: filepath.Join(l.Dir, "pods"), LogDir: l.LogDir, Env: assignments(l.proxyVariables()), Log: o.Log,
 	})
 	if err != nil {
 		return err
@@ -153,7 +153,7 @@ func (l *Lab) play(ctx context.Context, o Options, m materials, proxy *services.
 	if err != nil {
 		return err
 	}
-	registry, err := l.Site.serveCharts(ctx, o.ChartsDir)
+	server, err := l.Site.serve(ctx, o.ChartsDir, l.disks())
 	if err != nil {
 		return err
 	}
@@ -164,9 +164,12 @@ func (l *Lab) play(ctx context.Context, o Options, m materials, proxy *services.
 	})
 	l.run(running, "the lab's manager", mgr.Start)
 	l.run(running, "the control plane", l.plane.Wait)
-	l.run(running, "the site's registry", registry)
+	l.run(running, "the site's web server", server)
+	if l.virtual != nil {
+		l.run(running, "the network of the virtual hosts", l.virtual.network.Run)
+	}
 	if hardware != nil {
-		l.run(running, "the simulated hosts", hardware.Run)
+		l.run(running, "the hosts", l.hosts(hardware))
 	}
 	if !mgr.GetCache().WaitForCacheSync(ctx) {
 		return errors.New("the lab's manager did not read the management cluster in time")
@@ -174,7 +177,7 @@ func (l *Lab) play(ctx context.Context, o Options, m materials, proxy *services.
 	return nil
 }
 
-// hardware makes the simulated hosts; nil when they are not wanted.
+// hardware makes the hosts; nil when they are not wanted.
 func (l *Lab) hardware(o Options, m materials) (*iron.Iron, error) {
 	if o.WithoutIron {
 		return nil, nil
@@ -195,12 +198,13 @@ func (l *Lab) hardware(o Options, m materials) (*iron.Iron, error) {
 		DHCP:              l.Site.dhcp(),
 		Log:               o.Log,
 	}
+	config.Virtual = l.Rack()
 	if o.Iron != nil {
 		o.Iron(&config)
 	}
 	hardware, err := iron.New(config)
 	if err != nil {
-		return nil, fmt.Errorf("make the simulated hosts: %w", err)
+		return nil, fmt.Errorf("make the hosts: %w", err)
 	}
 	return hardware, nil
 }

@@ -22,7 +22,7 @@ func (a Access) writeWrappers() error {
 	}
 	scripts := map[string]string{
 		"clusterctl": a.clusterctlScript(),
-		"kubectl":    "#!/bin/sh\nexec " + quote(a.KubectlPath) + " \"$@\"\n",
+		"kubectl":    "#!/bin/sh\n" + a.exportProxy() + "exec " + quote(a.KubectlPath) + " \"$@\"\n",
 	}
 	for name, script := range scripts {
 		if err := os.WriteFile(filepath.Join(a.BinDir(), name), []byte(script), 0o755); err != nil {
@@ -37,7 +37,7 @@ func (a Access) clusterctlScript() string {
 	variables := a.Site.Variables()
 	maps.Copy(variables, map[string]string{"CLUSTERCTL_DISABLE_VERSIONCHECK": "true", "CLUSTER_TOPOLOGY": "true"})
 	var b strings.Builder
-	b.WriteString("#!/bin/sh\n")
+	b.WriteString("#!/bin/sh\n" + a.exportProxy())
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
 		fmt.Fprintf(&b, "export %s=\"${%s:-%s}\"\n", name, name, variables[name])
 	}
@@ -45,10 +45,25 @@ func (a Access) clusterctlScript() string {
 	return b.String()
 }
 
-// Environment is what a person's shell needs, as commands for it.
+// exportProxy are a script's lines for what proxyVariables says.
+func (a Access) exportProxy() string {
+	variables := a.proxyVariables()
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(variables)) {
+		fmt.Fprintf(&b, "export %s=%s\n", name, quote(variables[name]))
+	}
+	return b.String()
+}
+
+// Environment is what a person's shell needs, as commands for it. The proxy to virtual hosts is a comment: the scripts in
+// BinDir know it, and set for the whole shell it would take every HTTPS connection to the hosts' network.
 func (a Access) Environment() string {
-	return "export KUBECONFIG=" + quote(a.Kubeconfig) + "\n" +
+	environment := "export KUBECONFIG=" + quote(a.Kubeconfig) + "\n" +
 		"export PATH=" + quote(a.BinDir()) + ":\"$PATH\"\n"
+	if a.Proxy != "" {
+		environment += "# Other programs reach the hosts with HTTPS_PROXY=" + quote(a.Proxy) + "\n"
+	}
+	return environment
 }
 
 // quote makes s one word for a shell.

@@ -47,6 +47,8 @@ type Config struct {
 	Dir string
 	// LogDir receives one log per provider, named by its label.
 	LogDir string
+	// Env is added to the environment of every provider, as "KEY=value": what the node's own network needs, such as a proxy.
+	Env []string
 	// Log for what the node itself does.
 	Log logr.Logger
 }
@@ -141,6 +143,8 @@ func (n *Node) ensure(ctx context.Context, pod *corev1.Pod) (*container, error) 
 	if err != nil {
 		return nil, err
 	}
+	// The pod's own variables come last, and win.
+	planned.env = append(slices.Clone(n.config.Env), planned.env...)
 	c := &container{
 		pod:     pod.UID,
 		probe:   planned.probe,

@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/cluster-api/util"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -61,9 +60,9 @@ func (q *quickstart) workload(ctx context.Context, args ...string) error {
 }
 
 func (q *quickstart) workloadClient() (client.Client, error) {
-	restConfig, err := clientcmd.BuildConfigFromFlags("", q.kubeconfig())
+	restConfig, err := q.access.ClusterRESTConfig(q.kubeconfig())
 	if err != nil {
-		return nil, fmt.Errorf("read the kubeconfig of %s: %w", Cluster, err)
+		return nil, err
 	}
 	return client.New(restConfig, client.Options{})
 }
@@ -153,6 +152,7 @@ func workerHost(w world) string {
 // awaitLeak waits until the site says that the others would send to the victim in clear, and the victim gets no
 // answer from them.
 func (q *quickstart) awaitLeak(ctx context.Context) error {
+	machines := q.scenario.machines()
 	return q.follow(ctx, "the leak is found, and cluster "+Cluster+" is not ready", func(w world) bool {
 		for _, site := range w.edgeClusters {
 			c := meta.FindStatusCondition(site.Status.Conditions, infrav1.EncryptionReadyCondition)

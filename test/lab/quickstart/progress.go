@@ -89,7 +89,7 @@ func (q *quickstart) look(ctx context.Context) (world, error) {
 	}, nil
 }
 
-func hostsUsable(w world) bool {
+func (q *quickstart) hostsUsable(w world) bool {
 	usable := 0
 	for _, h := range w.hosts {
 		switch h.Status.Provisioning.State {
@@ -97,11 +97,16 @@ func hostsUsable(w world) bool {
 			usable++
 		}
 	}
-	return usable >= hosts
+	return usable >= q.scenario.hosts
 }
 
-func clusterReady(w world) bool {
-	if len(w.clusters) == 0 || len(w.machines) < machines {
+func (q *quickstart) encryptedClusterReady(w world) bool {
+	return q.clusterReady(w) && encrypted(w)
+}
+
+// clusterReady tells whether the cluster is available, and every machine and the site are ready.
+func (q *quickstart) clusterReady(w world) bool {
+	if len(w.clusters) == 0 || len(w.edgeClusters) == 0 || len(w.machines) < q.scenario.machines() {
 		return false
 	}
 	for _, c := range w.clusters {
@@ -109,16 +114,18 @@ func clusterReady(w world) bool {
 			return false
 		}
 	}
-	return encrypted(w) && !slices.ContainsFunc(w.machines, func(m clusterv1.Machine) bool {
+	sitesReady := !slices.ContainsFunc(w.edgeClusters, func(c infrav1.EdgeCluster) bool {
+		return !meta.IsStatusConditionTrue(c.Status.Conditions, infrav1.ReadyCondition)
+	})
+	return sitesReady && !slices.ContainsFunc(w.machines, func(m clusterv1.Machine) bool {
 		return !meta.IsStatusConditionTrue(m.Status.Conditions, clusterv1.MachineReadyCondition)
 	})
 }
 
-// encrypted tells whether every site is ready, and says so of the encryption of its nodes.
+// encrypted tells whether every site says so of its nodes.
 func encrypted(w world) bool {
 	return len(w.edgeClusters) > 0 && !slices.ContainsFunc(w.edgeClusters, func(c infrav1.EdgeCluster) bool {
-		return !meta.IsStatusConditionTrue(c.Status.Conditions, infrav1.ReadyCondition) ||
-			!meta.IsStatusConditionTrue(c.Status.Conditions, infrav1.EncryptionReadyCondition)
+		return !meta.IsStatusConditionTrue(c.Status.Conditions, infrav1.EncryptionReadyCondition)
 	})
 }
 

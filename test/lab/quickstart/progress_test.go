@@ -83,6 +83,7 @@ func TestClusterReadyNeedsEveryMachine(t *testing.T) {
 		condition(infrav1.EncryptionReadyCondition, metav1.ConditionFalse, "NodesNotEncrypted", "2 of 3 nodes encrypted"),
 	}}}
 	machines := []clusterv1.Machine{ready, ready, ready}
+	q := &quickstart{scenario: simulatedScenario()}
 	tests := map[string]struct {
 		w    world
 		want bool
@@ -97,8 +98,8 @@ func TestClusterReadyNeedsEveryMachine(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := clusterReady(tt.w); got != tt.want {
-				t.Errorf("clusterReady is %v", got)
+			if got := q.encryptedClusterReady(tt.w); got != tt.want {
+				t.Errorf("encryptedClusterReady is %v", got)
 			}
 		})
 	}
@@ -114,10 +115,10 @@ func TestFollowEndsWithWhatIsNotReady(t *testing.T) {
 	stuck.Namespace, fine.Namespace = metav1.NamespaceDefault, metav1.NamespaceDefault
 	stuck.Status.ErrorCount, stuck.Status.ErrorMessage = 1, "BMC does not answer"
 	var out bytes.Buffer
-	q := &quickstart{out: &out, begin: time.Now(), api: fake.NewClientBuilder().WithScheme(scheme).WithObjects(&stuck, &fine).Build()}
+	q := &quickstart{scenario: simulatedScenario(), out: &out, begin: time.Now(), api: fake.NewClientBuilder().WithScheme(scheme).WithObjects(&stuck, &fine).Build()}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*pollInterval+pollInterval/2)
 	defer cancel()
-	err = q.follow(ctx, "hosts are available", hostsUsable)
+	err = q.follow(ctx, "hosts are available", q.hostsUsable)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("error %v, want the deadline", err)
 	}

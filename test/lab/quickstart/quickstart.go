@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,18 +27,41 @@ const (
 	// Cluster is the name of the quick start's cluster, in namespace default.
 	Cluster = "edge-1"
 
-	machines = 3 // 1 control plane, 2 workers
-	hosts    = 5
-
 	initTimeout  = 5 * time.Minute
-	totalTimeout = 15 * time.Minute
 	pollInterval = time.Second
 )
 
+// scenario is what is brought up, and on what.
+type scenario struct {
+	// inventory is the file of the hosts, in the repository.
+	inventory string
+	// hosts are in the inventory; 1 machine is the control plane.
+	hosts, workers int
+	// limit of all steps together.
+	limit time.Duration
+	// variables of the template beside those of the site, and patches of what it makes.
+	variables map[string]string
+	patches   []patch
+}
+
+// machines of the cluster.
+func (s scenario) machines() int { return 1 + s.workers }
+
+func simulatedScenario() scenario {
+	return scenario{inventory: inventoryFile("edge-1.yaml"), hosts: 5, workers: 2, limit: 15 * time.Minute}
+}
+
+func inventoryFile(name string) string { return filepath.Join("test", "lab", "inventory", name) }
+
 // Run takes a lab that has just started, or one in which Run was interrupted or has ended, to a ready
-// cluster whose nodes have proved that they encrypt. The error says what is not ready and where to look.
+// cluster. On simulated hosts its nodes have proved that they encrypt; on virtual hosts, for which Calico's images
+// cannot be had, its pods are connected by flannel in clear, and find Services by their names. The error says what is
+// not ready and where to look.
 func Run(ctx context.Context, access lab.Access, out io.Writer) error {
-	q, err := newQuickstart(access, out)
+	if access.Hosts == lab.VirtualHosts {
+		return runVirtual(ctx, access, out)
+	}
+	q, err := newQuickstart(access, out, simulatedScenario())
 	if err != nil {
 		return err
 	}
@@ -51,7 +75,10 @@ func Run(ctx context.Context, access lab.Access, out io.Writer) error {
 // RunWithLeak is Run with a fault: the WireGuard key of one worker never reaches the other nodes, whose Calico
 // then sends its pods' traffic in clear. It ends when the cluster says so, which is not ready.
 func RunWithLeak(ctx context.Context, access lab.Access, out io.Writer) error {
-	q, err := newQuickstart(access, out)
+	if access.Hosts != lab.SimulatedHosts {
+		return errors.New("a key can be withheld on simulated hosts only: use a lab that was started with --hosts " + lab.SimulatedHosts)
+	}
+	q, err := newQuickstart(access, out, simulatedScenario())
 	if err != nil {
 		return err
 	}
@@ -64,26 +91,28 @@ func RunWithLeak(ctx context.Context, access lab.Access, out io.Writer) error {
 
 // take takes the steps.
 func (q *quickstart) take(ctx context.Context, steps ...func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, totalTimeout)
+	ctx, cancel := context.WithTimeout(ctx, q.scenario.limit)
 	defer cancel()
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
-			return errors.Join(err, fmt.Errorf("logs: %s, consoles of the hosts: %s", q.access.LogDir, q.access.ConsoleGlob()))
+			return errors.Join(err, whatConsolesShow(q.access),
+				fmt.Errorf("logs: %s, consoles of the hosts: %s", q.access.LogDir, q.access.ConsoleGlob()))
 		}
 	}
 	return nil
 }
 
 type quickstart struct {
-	access lab.Access
-	out    io.Writer
-	api    client.Client
-	begin  time.Time
+	access   lab.Access
+	scenario scenario
+	out      io.Writer
+	api      client.Client
+	begin    time.Time
 	// victim is the host whose key is withheld.
 	victim string
 }
 
-func newQuickstart(access lab.Access, out io.Writer) (*quickstart, error) {
+func newQuickstart(access lab.Access, out io.Writer, s scenario) (*quickstart, error) {
 	config, err := access.RESTConfig()
 	if err != nil {
 		return nil, err
@@ -96,7 +125,7 @@ func newQuickstart(access lab.Access, out io.Writer) (*quickstart, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client of the lab: %w", err)
 	}
-	return &quickstart{access: access, out: out, api: api, begin: time.Now()}, nil
+	return &quickstart{access: access, scenario: s, out: out, api: api, begin: time.Now()}, nil
 }
 
 // installProviders runs clusterctl init unless that was done before.
@@ -120,19 +149,23 @@ func (q *quickstart) addHosts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	inventory := filepath.Join("test", "lab", "inventory", "edge-1.yaml")
-	q.echo("kubectl apply -f " + inventory)
-	if _, err := q.access.Kubectl(ctx, "apply", "-f", filepath.Join(root, inventory)); err != nil {
+	q.echo("kubectl apply -f " + q.scenario.inventory)
+	if _, err := q.access.Kubectl(ctx, "apply", "-f", filepath.Join(root, q.scenario.inventory)); err != nil {
 		return err
 	}
-	return q.follow(ctx, fmt.Sprintf("%d hosts are inspected and available", hosts), hostsUsable)
+	return q.follow(ctx, fmt.Sprintf("%d hosts are inspected and available", q.scenario.hosts), q.hostsUsable)
+}
+
+// generate are the arguments of clusterctl for the cluster's manifest.
+func (q *quickstart) generate() []string {
+	return []string{
+		"generate", "cluster", Cluster, "--infrastructure", "edgemetal", "--kubernetes-version", lab.KubernetesVersion,
+		"--control-plane-machine-count", "1", "--worker-machine-count", strconv.Itoa(q.scenario.workers),
+	}
 }
 
 func (q *quickstart) createCluster(ctx context.Context) error {
-	args := []string{
-		"generate", "cluster", Cluster, "--infrastructure", "edgemetal", "--kubernetes-version", lab.KubernetesVersion,
-		"--control-plane-machine-count", "1", "--worker-machine-count", "2",
-	}
+	args := q.generate()
 	q.echo("clusterctl " + strings.Join(args, " ") + " | kubectl apply -f -")
 	manifest, err := q.access.Clusterctl(ctx, args...)
 	if err != nil {
@@ -142,25 +175,28 @@ func (q *quickstart) createCluster(ctx context.Context) error {
 }
 
 func (q *quickstart) awaitCluster(ctx context.Context) error {
-	return q.follow(ctx, fmt.Sprintf("cluster %s is available and its %d machines are ready", Cluster, machines), clusterReady)
+	return q.follow(ctx, fmt.Sprintf("cluster %s is available and its %d machines are ready", Cluster, q.scenario.machines()), q.encryptedClusterReady)
 }
 
 func (q *quickstart) showCluster(ctx context.Context) error {
 	if err := q.clusterctl(ctx, "describe", "cluster", Cluster, "--echo", "--show-conditions", "EdgeCluster,EdgeMachine"); err != nil {
 		return err
 	}
+	if err := q.writeKubeconfig(ctx); err != nil {
+		return err
+	}
+	return q.workload(ctx, "get", "nodes", "-o", "wide")
+}
+
+func (q *quickstart) writeKubeconfig(ctx context.Context) error {
 	kubeconfig, err := q.access.Clusterctl(ctx, "get", "kubeconfig", Cluster)
 	if err != nil {
 		return err
 	}
-	path := q.kubeconfig()
-	if err := os.WriteFile(path, []byte(kubeconfig), 0o600); err != nil {
+	if err := os.WriteFile(q.kubeconfig(), []byte(kubeconfig), 0o600); err != nil {
 		return fmt.Errorf("write the kubeconfig of %s: %w", Cluster, err)
 	}
-	q.echo("kubectl --kubeconfig " + path + " get nodes -o wide")
-	nodes, err := q.access.RunKubectl(ctx, lab.Command{Kubeconfig: path, Args: []string{"get", "nodes", "-o", "wide"}})
-	fmt.Fprint(q.out, nodes)
-	return err
+	return nil
 }
 
 func (q *quickstart) kubeconfig() string { return filepath.Join(q.access.Dir, Cluster+".kubeconfig") }

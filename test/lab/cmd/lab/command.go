@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,13 +28,21 @@ const (
 // settings are the flags that all commands share.
 type settings struct {
 	dir string
+	// hosts is the kind of hosts; empty for that of the lab's last start.
+	hosts string
+}
+
+// addHosts gives a command that starts the lab the flag for the kind of its hosts.
+func (s *settings) addHosts(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.hosts, "hosts", "", "kind of the hosts, "+strings.Join(lab.HostKinds(), " or ")+
+		" (default: that of the last start, "+lab.SimulatedHosts+" at first)")
 }
 
 func newCommand() *cobra.Command {
 	s := &settings{}
 	root := &cobra.Command{
 		Use:           "lab",
-		Short:         "Run a management cluster with simulated bare-metal hosts on this machine",
+		Short:         "Run a management cluster with simulated or virtual bare-metal hosts on this machine",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
@@ -42,8 +51,8 @@ func newCommand() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&s.dir, "dir", "", "folder of the lab's state and logs (default: .lab in the repository)")
 	root.AddCommand(
-		toolsCommand(), upCommand(s), runCommand(s), downCommand(s), statusCommand(s),
-		kubeconfigCommand(s), envCommand(s), faultCommand(s), quickstartCommand(s),
+		toolsCommand(), imageCommand(), upCommand(s), runCommand(s), downCommand(s), statusCommand(s),
+		kubeconfigCommand(s), envCommand(s), faultCommand(s), execCommand(s), quickstartCommand(s),
 	)
 	return root
 }
@@ -105,7 +114,7 @@ func toolsCommand() *cobra.Command {
 }
 
 func upCommand(s *settings) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Start the lab in the background; nothing happens when it runs",
 		Args:  cobra.NoArgs,
@@ -121,10 +130,16 @@ func upCommand(s *settings) *cobra.Command {
 			return nil
 		},
 	}
+	s.addHosts(cmd)
+	return cmd
 }
 
 // up builds what is missing, in the foreground where its progress shows, and starts the lab.
 func (s *settings) up(cmd *cobra.Command) error {
+	hosts, err := lab.Hosts(s.dir, s.hosts)
+	if err != nil {
+		return err
+	}
 	pid, err := daemon.Pid(s.dir)
 	if err != nil {
 		return err
@@ -149,10 +164,13 @@ func (s *settings) up(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "starting the lab in %s\n", s.dir)
+	if err := lab.Prepare(cmd.Context(), box, hosts); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "starting the lab in %s with %s hosts\n", s.dir, hosts)
 	ctx, cancel := context.WithTimeout(cmd.Context(), startTimeout)
 	defer cancel()
-	return daemon.Spawn(ctx, s.dir, "run", "--dir", s.dir, "--release", components, "--manager", tree.Manager,
+	return daemon.Spawn(ctx, s.dir, "run", "--dir", s.dir, "--hosts", hosts, "--release", components, "--manager", tree.Manager,
 		"--charts-dir", os.Getenv(charts.DirVariable))
 }
 

@@ -26,7 +26,7 @@ func runCommand(s *settings) *cobra.Command {
 				return err
 			}
 			defer release()
-			options.Dir = s.dir
+			options.Dir, options.Hosts = s.dir, s.hosts
 			options.Log = zap.New(zap.WriteTo(cmd.ErrOrStderr()))
 			options.Out = cmd.ErrOrStderr()
 			ctrl.SetLogger(options.Log)
@@ -35,7 +35,7 @@ func runCommand(s *settings) *cobra.Command {
 				return err
 			}
 			defer l.Stop()
-			options.Log.Info("The lab is ready", "kubeconfig", l.Kubeconfig, "site", l.Site.Network.String())
+			options.Log.Info("The lab is ready", "kubeconfig", l.Kubeconfig, "hosts", l.Hosts, "site", l.Site.Nodes().String())
 			select {
 			case <-cmd.Context().Done():
 				return nil
@@ -44,6 +44,7 @@ func runCommand(s *settings) *cobra.Command {
 			}
 		},
 	}
+	s.addHosts(cmd)
 	cmd.Flags().StringVar(&options.EdgeMetal, "release", "", "components file of the edgemetal provider")
 	cmd.Flags().StringVar(&options.ChartsDir, "charts-dir", "", "folder of Calico's genuine charts; stand-ins when empty")
 	cmd.Flags().StringVar(&options.Manager, "manager", "", "executable of the edgemetal manager")

@@ -5,6 +5,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -32,8 +33,8 @@ func statusCommand(s *settings) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(out, "pid         %d\nlogs        %s\nkubeconfig  %s\nsite        %s\n",
-				pid, access.LogDir, access.Kubeconfig, access.Site.Network)
+			fmt.Fprintf(out, "pid         %d\nlogs        %s\nkubeconfig  %s\nhosts       %s\nsite        %s\nconsoles    %s\n",
+				pid, access.LogDir, access.Kubeconfig, access.Hosts, access.Site.Nodes(), access.ConsoleGlob())
 			for _, what := range [][]string{
 				{"pods", "--selector=cluster.x-k8s.io/provider"}, {"baremetalhosts"}, {"clusters,machines"},
 			} {
@@ -84,8 +85,8 @@ func faultCommand(s *settings) *cobra.Command {
 	var namespace string
 	cmd := &cobra.Command{
 		Use:   "fault HOST [FAULT]",
-		Short: "Give a simulated host a fault, or none to heal it",
-		Long: `Give a simulated host a fault, or none to heal it. Faults, several separated by commas:
+		Short: "Give a host a fault, or none to heal it",
+		Long: `Give a host a fault, or none to heal it. Faults, several separated by commas:
   slow=DURATION      every step takes that much longer
   fail-provision=N   provisioning fails N times
   wrong-mac          the NICs are not those that the inspection found
@@ -116,11 +117,18 @@ func faultCommand(s *settings) *cobra.Command {
 }
 
 func quickstartCommand(s *settings) *cobra.Command {
-	var leak bool
+	var (
+		leak      bool
+		dataplane string
+	)
 	cmd := &cobra.Command{
 		Use:   "quickstart",
-		Short: "Start the lab and bring up an encrypted cluster with 1 control-plane machine and 2 workers on 5 hosts",
-		Args:  cobra.NoArgs,
+		Short: "Start the lab and bring up a cluster",
+		Long: `Start the lab and bring up a cluster.
+On simulated hosts: 1 control-plane machine and 2 workers on 5 hosts, until all have proved that they encrypt.
+On virtual hosts: 1 control-plane machine and 1 worker that really boot, with flannel and without encryption; with
+--dataplane Calico's objects are installed instead, as far as that goes without Calico's images.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := s.up(cmd); err != nil {
 				return err
@@ -129,12 +137,18 @@ func quickstartCommand(s *settings) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if leak {
+			switch {
+			case leak:
 				return quickstart.RunWithLeak(cmd.Context(), access, cmd.OutOrStdout())
+			case dataplane != "":
+				return quickstart.RunWithCalico(cmd.Context(), access, dataplane, cmd.OutOrStdout())
 			}
 			return quickstart.Run(cmd.Context(), access, cmd.OutOrStdout())
 		},
 	}
+	s.addHosts(cmd)
 	cmd.Flags().BoolVar(&leak, "leak", false, "withhold the key of one worker from the other nodes, and show that the cluster is not ready")
+	cmd.Flags().StringVar(&dataplane, "dataplane", "", "on virtual hosts: install "+strings.Join(quickstart.Dataplanes(), ", ")+" instead of flannel")
+	cmd.MarkFlagsMutuallyExclusive("leak", "dataplane")
 	return cmd
 }

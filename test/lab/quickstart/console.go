@@ -1,0 +1,84 @@
+// Copyright 2026 The EdgeMetal Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package quickstart
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab"
+)
+
+const (
+	mostTrouble = 12 // lines of a console that tell of trouble
+	mostRecent  = 4  // last lines of a console
+	mostConsole = 1 << 20
+)
+
+// whatConsolesShow is an error that quotes the lines of each host's console that matter when a cluster does not come up;
+// nil when there are no consoles.
+func whatConsolesShow(access lab.Access) error {
+	paths, err := filepath.Glob(access.ConsoleGlob())
+	if err != nil || len(paths) == 0 {
+		return err
+	}
+	var b strings.Builder
+	for _, path := range paths {
+		text, err := readEnd(path)
+		if err != nil {
+			text = err.Error()
+		}
+		trouble, recent := digest(text)
+		fmt.Fprintf(&b, "%s:\n", path)
+		for _, line := range trouble {
+			fmt.Fprintf(&b, "  ! %s\n", line)
+		}
+		for _, line := range recent {
+			fmt.Fprintf(&b, "    %s\n", line)
+		}
+	}
+	return errors.New(strings.TrimSuffix(b.String(), "\n"))
+}
+
+// readEnd reads the end of a file.
+func readEnd(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return "", err
+	}
+	data, err := io.ReadAll(io.NewSectionReader(file, max(0, info.Size()-mostConsole), mostConsole))
+	return string(data), err
+}
+
+// digest finds the lines of a console that tell of trouble, and its last ones. Control characters of terminals are left
+// out, and so is what is secret: kubeadm prints tokens to join with.
+func digest(console string) (trouble, recent []string) {
+	control := regexp.MustCompile(`\x1b\[[0-9;?]*[A-Za-z]|\x1b[()=>].?|[\x00-\x08\x0b-\x1f\x7f]`)
+	secret := regexp.MustCompile(`\b[a-z0-9]{6}\.[a-z0-9]{16}\b|\b[0-9a-f]{64}\b|[A-Za-z0-9+/]{43}=`)
+	telling := regexp.MustCompile(`(?i)error execution phase|\[ERROR |\berror:|\bfailed to (start|run|mount)\b|FAILED\]|^failed|` +
+		`: failed|timed out|out of memory|kernel panic|traceback|unable to|no such file|not found`)
+	var lines []string
+	for line := range strings.Lines(console) {
+		line = strings.TrimSpace(control.ReplaceAllString(line, ""))
+		if line == "" {
+			continue
+		}
+		line = shorten(secret.ReplaceAllString(line, "(secret)"))
+		lines = append(lines, line)
+		if telling.MatchString(line) {
+			trouble = append(trouble, line)
+		}
+	}
+	return trouble[max(0, len(trouble)-mostTrouble):], lines[max(0, len(lines)-mostRecent):]
+}
