@@ -82,8 +82,10 @@ type ExpectedPeer struct {
 	Lapsed bool
 }
 
-// Expected tells whether traffic to the peer must be encrypted for the node to be. A Node that is not Ready or is being deleted carries
-// no pods that anybody reaches. Neither does one that is cordoned and whose key was withdrawn: so its machine is taken away.
-func (p ExpectedPeer) Expected() bool {
-	return p.Ready && !p.Deleting && (p.PublicKey != "" || !p.Cordoned)
+// Expects tells whether traffic to the peer must be encrypted for the node to be. A Node that is not Ready or is being deleted carries
+// no pods that anybody reaches. Neither does one that is cordoned and whose WireGuard key was withdrawn: so its machine is taken away.
+// With IPsec no Node has a key, and a cordoned one is expected as long as it is Ready.
+func (e Expectation) Expects(p ExpectedPeer) bool {
+	withdrawn := e.Protocol == WireGuard && p.PublicKey == "" && p.Cordoned
+	return p.Ready && !p.Deleting && !withdrawn
 }

@@ -169,6 +169,10 @@ func peerCases() []verdictCase {
 		{"a peer with another key", func(s *site) { s.o.Peers[0].PublicKey = keyC }, ReasonPeerKeyMismatch, []string{keyB, keyC, "restart"}, PeerFailed},
 		{"a peer without a session", func(s *site) { s.o.Peers[0].Established = false }, ReasonPeerNotEstablished, []string{"a has no WireGuard session with b", "51820"}, PeerFailed},
 		{"no IPsec association", func(s *site) { s.onIPsec(); s.o.Associations = nil }, ReasonIPsecNotEstablished, []string{"a ", "b:", "4500"}, PeerFailed},
+		{"a cordoned peer without an IPsec association", func(s *site) {
+			s.onIPsec()
+			s.e.Peers[0].Cordoned, s.o.Associations = true, nil
+		}, ReasonIPsecNotEstablished, []string{"a ", "b:"}, PeerFailed},
 		{"an IPsec tunnel that is down", func(s *site) { s.onIPsec(); s.o.Associations[0].Up = false }, ReasonIPsecNotEstablished, []string{"b"}, PeerFailed},
 		{"a route in clear", func(s *site) { s.o.Routes[0] = Route{Block: blockB, Interface: "next hop 192.0.2.1"} }, ReasonRouteInClear, []string{"10.244.2.0/26", "192.0.2.1", "Always"}, PeerEncrypted},
 	}

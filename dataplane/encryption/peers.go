@@ -18,7 +18,7 @@ func judgePeers(e Expectation, o Observation) []PeerVerdict {
 	peers := make([]PeerVerdict, 0, len(e.Peers))
 	for _, expected := range e.Peers {
 		verdict := describe(expected)
-		if expected.Expected() {
+		if e.Expects(expected) {
 			judge(e, o, expected, &verdict)
 			verdict.forgive(e, o, expected)
 		} else {
@@ -36,7 +36,7 @@ func unknownPeers(e Expectation) []PeerVerdict {
 	for _, expected := range e.Peers {
 		verdict := describe(expected)
 		verdict.State, verdict.Reason = PeerFailed, ReasonDataplaneUnreachable
-		if !expected.Expected() {
+		if !e.Expects(expected) {
 			verdict.State, verdict.Reason = PeerNotExpected, ""
 		}
 		peers = append(peers, verdict)
