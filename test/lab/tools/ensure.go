@@ -43,11 +43,11 @@ func Ensure(ctx context.Context, names ...string) (Paths, error) {
 	return Toolbox{Root: root, Out: os.Stderr}.Ensure(ctx, names...)
 }
 
-// Ensure returns the executables of the named tools, all of them when none is named, and builds those
-// that are missing. Several processes may ask for the same tool at once: one builds, the others wait.
+// Ensure returns the executables of the named tools, all that the lab runs when none is named, and builds
+// those that are missing. Several processes may ask for the same tool at once: one builds, the others wait.
 func (b Toolbox) Ensure(ctx context.Context, names ...string) (Paths, error) {
 	if len(names) == 0 {
-		names = Names()
+		names = labNames()
 	}
 	recipes := catalog()
 	paths := Paths{}
@@ -86,7 +86,7 @@ func (b Toolbox) Tree(ctx context.Context) (Tree, error) {
 
 func (b Toolbox) fromTree(ctx context.Context, name, dir, pkg, cold string) (string, error) {
 	target := filepath.Join(b.cache(), "edgemetal-"+name)
-	unlock, err := b.lock(ctx, target, name)
+	unlock, err := b.Lock(ctx, target, name)
 	if err != nil {
 		return "", err
 	}
@@ -121,6 +121,20 @@ func (b Toolbox) Assets(ctx context.Context) (string, error) {
 	return dir, nil
 }
 
+// Version that test/tools pins of a tool: "v1.36.3".
+func (b Toolbox) Version(name string) (string, error) {
+	r, known := catalog()[name]
+	if !known {
+		return "", fmt.Errorf("unknown tool %q; there are %s", name, strings.Join(Names(), ", "))
+	}
+	return pinned(filepath.Join(b.Root, "test", "tools", r.module), r.requirement)
+}
+
+// Pause builds the program that keeps a pod's namespaces, like Manager.
+func (b Toolbox) Pause(ctx context.Context) (string, error) {
+	return b.fromTree(ctx, "pause", filepath.Join(b.Root, "test"), "./lab/image/pause", "10 seconds")
+}
+
 func (b Toolbox) cache() string { return filepath.Join(b.Root, ".cache", "tools") }
 
 func (b Toolbox) ensure(ctx context.Context, name string, r recipe) (string, error) {
@@ -134,7 +148,7 @@ func (b Toolbox) ensure(ctx context.Context, name string, r recipe) (string, err
 		return target, nil
 	}
 	title := name + " " + version
-	unlock, err := b.lock(ctx, target, title)
+	unlock, err := b.Lock(ctx, target, title)
 	if err != nil {
 		return "", err
 	}
@@ -169,8 +183,9 @@ func (b Toolbox) build(ctx context.Context, dir, pkg, target, ldflags string) er
 	return nil
 }
 
-// lock takes the file lock beside target; the returned function gives it back.
-func (b Toolbox) lock(ctx context.Context, target, title string) (func(), error) {
+// Lock takes the file lock beside target, and waits for another process that has it; title says in
+// messages what is built. The returned function gives the lock back.
+func (b Toolbox) Lock(ctx context.Context, target, title string) (func(), error) {
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 		return nil, fmt.Errorf("create the tools' cache: %w", err)
 	}

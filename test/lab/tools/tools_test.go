@@ -16,8 +16,8 @@ import (
 )
 
 func TestEnsureNamesTheToolsThereAre(t *testing.T) {
-	_, err := Ensure(t.Context(), "kubeadm")
-	if err == nil || !strings.Contains(err.Error(), "kubeadm") || !strings.Contains(err.Error(), KubeAPIServer) {
+	_, err := Ensure(t.Context(), "minikube")
+	if err == nil || !strings.Contains(err.Error(), "minikube") || !strings.Contains(err.Error(), KubeAPIServer) {
 		t.Errorf("error %v, want one that names the unknown tool and the known ones", err)
 	}
 }
@@ -85,14 +85,14 @@ func TestFailedBuildLeavesNothing(t *testing.T) {
 func TestWaitingForABuildEndsWithTheContext(t *testing.T) {
 	box := Toolbox{Root: t.TempDir()}
 	target := filepath.Join(box.cache(), "demo")
-	unlock, err := box.lock(t.Context(), target, "demo")
+	unlock, err := box.Lock(t.Context(), target, "demo")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unlock()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := box.lock(ctx, target, "demo"); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := box.Lock(ctx, target, "demo"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v, want the deadline", err)
 	}
 }
