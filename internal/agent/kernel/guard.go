@@ -167,7 +167,7 @@ func readCounters(program *ebpf.Program) ([]counter, uint64, error) {
 
 // installGuard puts the guard on all uplinks, first in line. What is there of an older one goes only after the new one is in force.
 func installGuard(e encryption.Expectation) error {
-	uplinks, err := findUplinks(e.Address)
+	uplinks, err := findUplinks(e)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,9 @@ const (
 	sessionLife = 180 * time.Second
 	// rekeyAfter is when a session is renewed, provided that there is something to send: REKEY_AFTER_TIME, same section.
 	rekeyAfter = 120 * time.Second
+	// maxAhead is how far in the future a handshake may seem to be: more than a clock that is slewed moves between two readings, and
+	// nothing beside sessionLife. WireGuard tells the time of day, so that after a clock was set back the age is not known.
+	maxAhead = 5 * time.Second
 )
 
 func (b *Backend) observe(e encryption.Expectation) (encryption.Observation, error) {
@@ -36,7 +39,7 @@ func (b *Backend) observe(e encryption.Expectation) (encryption.Observation, err
 	for _, link := range links {
 		byIndex[link.Attrs().Index] = link
 	}
-	uplinks, err := findUplinks(e.Address)
+	uplinks, err := findUplinks(e)
 	if err != nil {
 		return o, err
 	}
@@ -66,49 +69,6 @@ func (b *Backend) observe(e encryption.Expectation) (encryption.Observation, err
 
 func describe(link netlink.Link) encryption.Interface {
 	return encryption.Interface{Name: link.Attrs().Name, Index: uint32(link.Attrs().Index)} //nolint:gosec // G115: indexes are positive.
-}
-
-// findUplinks finds the devices through which packets leave the host: the one that holds the node's address, first, and those of default
-// routes. None before the node has its address.
-func findUplinks(address netip.Addr) ([]int, error) {
-	addresses, err := netlink.AddrList(nil, netlink.FAMILY_V4)
-	if err != nil {
-		return nil, fmt.Errorf("listing addresses: %w", err)
-	}
-	var uplinks []int
-	seen := map[int]bool{}
-	for _, a := range addresses {
-		if found, ok := netip.AddrFromSlice(a.IP); ok && found.Unmap() == address {
-			uplinks, seen[a.LinkIndex] = []int{a.LinkIndex}, true
-			break
-		}
-	}
-	if len(uplinks) == 0 {
-		return nil, nil
-	}
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_ALL)
-	if err != nil {
-		return nil, fmt.Errorf("listing routes: %w", err)
-	}
-	for _, route := range routes {
-		if destination, ok := toPrefix(route.Dst); ok && destination.Bits() > 0 {
-			continue
-		}
-		for _, index := range append(hopIndexes(route), route.LinkIndex) {
-			if index > 0 && !seen[index] {
-				uplinks, seen[index] = append(uplinks, index), true
-			}
-		}
-	}
-	return uplinks, nil
-}
-
-func hopIndexes(route netlink.Route) []int {
-	var indexes []int
-	for _, hop := range route.MultiPath {
-		indexes = append(indexes, hop.LinkIndex)
-	}
-	return indexes
 }
 
 // observeDevice looks at Felix's WireGuard device.
@@ -164,8 +124,9 @@ func toPeer(p wgtypes.Peer, now time.Time) encryption.Peer {
 		peer.Endpoint = netip.AddrPortFrom(endpoint.Addr().Unmap(), endpoint.Port())
 	}
 	if !p.LastHandshakeTime.IsZero() && p.LastHandshakeTime.Unix() > 0 {
-		age := max(0, now.Sub(p.LastHandshakeTime))
-		peer.HandshakeAge, peer.Established = int64(age.Seconds()), age <= sessionLife
+		if age := now.Sub(p.LastHandshakeTime); age >= -maxAhead {
+			peer.HandshakeAge, peer.Established = int64(max(0, age).Seconds()), age <= sessionLife
+		}
 	}
 	for i := range p.AllowedIPs {
 		if allowed, ok := toPrefix(&p.AllowedIPs[i]); ok {
