@@ -62,14 +62,18 @@ func judgeNetworks(s *clusterScope) metav1.Condition {
 	if s.cluster == nil {
 		return verdict(condition, false, infrav1.WaitingForClusterReason, "Waiting for a Cluster to refer to this EdgeCluster")
 	}
-	for field, blocks := range map[string][]string{
-		"pods":     s.cluster.Spec.ClusterNetwork.Pods.CIDRBlocks,
-		"services": s.cluster.Spec.ClusterNetwork.Services.CIDRBlocks,
+	// In this order, so that the message is the same each time.
+	for _, ranges := range []struct {
+		field  string
+		blocks []string
+	}{
+		{"pods", s.cluster.Spec.ClusterNetwork.Pods.CIDRBlocks},
+		{"services", s.cluster.Spec.ClusterNetwork.Services.CIDRBlocks},
 	} {
-		for _, block := range blocks {
+		for _, block := range ranges.blocks {
 			if network, cidr := overlapping(s.edgeCluster.Spec.Networks, block); network != "" {
 				return verdict(condition, false, infrav1.NetworksInvalidReason,
-					"spec.clusterNetwork.%s of Cluster %s contains %s, which overlaps %s of network %q; use another range", field, s.cluster.Name, block, cidr, network)
+					"spec.clusterNetwork.%s of Cluster %s contains %s, which overlaps %s of network %q; use another range", ranges.field, s.cluster.Name, block, cidr, network)
 			}
 		}
 	}
