@@ -116,8 +116,9 @@ func (o Object) labelled(shared bool) (*unstructured.Unstructured, error) {
 	return object, nil
 }
 
-// Sort objects in the order in which they can be applied: namespaces, definitions, accounts and roles, configuration, everything
-// else, and workloads last. Objects of the same rank keep their order.
+// Sort objects in the order in which they can be applied, and in the reverse of which they can be removed: namespaces, definitions,
+// accounts and roles, configuration, everything else, what refers to that by name, and workloads last. Objects of the same rank keep
+// their order.
 func Sort(objects []Object) {
 	slices.SortStableFunc(objects, func(a, b Object) int { return cmp.Compare(rank(a.Kind), rank(b.Kind)) })
 }
@@ -139,8 +140,11 @@ func rank(kind string) int {
 		return 5
 	case "Secret", "ConfigMap":
 		return 6
-	case "Deployment", "DaemonSet", "StatefulSet", "Job":
+	case "BGPPeer":
+		// It names BGPFilters: without them it would have none, and exchange every route.
 		return 8
+	case "Deployment", "DaemonSet", "StatefulSet", "Job":
+		return 9
 	default:
 		return 7
 	}

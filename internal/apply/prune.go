@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Prune what was applied and is not among the wanted objects any more, workloads first. Objects that were there before keep all that
+// Prune what was applied and is not among the wanted objects any more, in the reverse order of Sort: workloads first. Objects that were there before keep all that
 // others have set. Never deleted are namespaces, definitions of kinds that have objects, and what lacks our label.
 func (a Applier) Prune(ctx context.Context, s *State, wanted []Object) error {
 	keep := make(map[Key]bool, len(wanted))
