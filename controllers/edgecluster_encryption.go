@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util"
+	"sigs.k8s.io/cluster-api/util/annotations"
 	"sigs.k8s.io/cluster-api/util/conditions"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -59,7 +60,8 @@ func (s *clusterScope) unencrypted() (missing []string, total int) {
 			continue
 		}
 		total++
-		if found := conditions.Get(machine, infrav1.EncryptionReadyCondition); found == nil || found.Status != metav1.ConditionTrue {
+		found := conditions.Get(machine, infrav1.EncryptionReadyCondition)
+		if found == nil || found.Status != metav1.ConditionTrue || annotations.HasPaused(machine) {
 			missing = append(missing, describeUnencrypted(machine, found))
 		}
 	}
@@ -68,7 +70,12 @@ func (s *clusterScope) unencrypted() (missing []string, total int) {
 
 // describeUnencrypted names a node, and why and since when it is not proved to be encrypted.
 func describeUnencrypted(machine *infrav1.EdgeMachine, found *metav1.Condition) string {
-	if found == nil {
+	switch {
+	case annotations.HasPaused(machine):
+		// What it says of itself is from before. With a paused Cluster nothing is judged at all.
+		return fmt.Sprintf("%s: %s by the annotation %s of EdgeMachine %s, so that nobody looks at what it reports", machine.Status.Host, clusterv1.PausedReason,
+			clusterv1.PausedAnnotation, machine.Name)
+	case found == nil:
 		return fmt.Sprintf("%s: %s", machine.Status.Host, infrav1.WaitingForEarlierStepReason)
 	}
 	return fmt.Sprintf("%s: %s since %s (%s)", machine.Status.Host, found.Reason, timeOfDay(found.LastTransitionTime), shorten(found.Message, mostText))
@@ -137,5 +144,5 @@ func isEncryptionChange(before, after *infrav1.EdgeMachine) bool {
 		found := cmp.Or(conditions.Get(m, infrav1.EncryptionReadyCondition), &metav1.Condition{})
 		return metav1.Condition{Status: found.Status, Reason: found.Reason, Message: found.Message, LastTransitionTime: found.LastTransitionTime}
 	}
-	return of(before) != of(after) || before.Status.Host != after.Status.Host || before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero()
+	return of(before) != of(after) || annotations.HasPaused(before) != annotations.HasPaused(after) || before.Status.Host != after.Status.Host || before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util/conditions"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
@@ -181,10 +182,18 @@ func member(host string, status metav1.ConditionStatus, reason string) infrav1.E
 	return m
 }
 
+// pausedMember is the machine with the annotation that pauses it.
+func pausedMember(m infrav1.EdgeMachine) infrav1.EdgeMachine {
+	paused := m.DeepCopy()
+	paused.Annotations = map[string]string{clusterv1.PausedAnnotation: ""}
+	return *paused
+}
+
 func TestJudgeClusterEncryption(t *testing.T) {
 	good, bad := member("a", metav1.ConditionTrue, encryption.ReasonEncrypted), member("b", metav1.ConditionFalse, encryption.ReasonPeerKeyUnknown)
 	deleted := *bad.DeepCopy()
 	deleted.DeletionTimestamp = new(metav1.NewTime(noon()))
+	paused := pausedMember(good)
 	var many []infrav1.EdgeMachine
 	for i := range 8 {
 		many = append(many, member(fmt.Sprintf("n%d", 7-i), metav1.ConditionUnknown, infrav1.WaitingForAgentReason))
@@ -200,6 +209,7 @@ func TestJudgeClusterEncryption(t *testing.T) {
 		"all":         {[]infrav1.EdgeMachine{good, good}, true, "2 of 2 nodes encrypted"},
 		"some":        {[]infrav1.EdgeMachine{good, bad}, false, "1 of 2 nodes encrypted; b: PeerKeyUnknown" + since},
 		"deleted":     {[]infrav1.EdgeMachine{good, deleted, member("", "", "")}, true, "1 of 1 nodes encrypted"},
+		"paused":      {[]infrav1.EdgeMachine{good, paused}, false, "1 of 2 nodes encrypted; a: Paused by the annotation cluster.x-k8s.io/paused of EdgeMachine m-a, so that nobody looks at what it reports"},
 		"not judged":  {[]infrav1.EdgeMachine{good, member("c", "", "")}, false, "1 of 2 nodes encrypted; c: WaitingForEarlierStep"},
 		"many": {many, false, "0 of 8 nodes encrypted; n0: WaitingForAgent" + since + "; n1: WaitingForAgent" + since + "; n2: WaitingForAgent" + since +
 			"; n3: WaitingForAgent" + since + "; n4: WaitingForAgent" + since + "; and 3 more"},
@@ -284,6 +294,7 @@ func TestSiteThatWasReadyBearsOneNode(t *testing.T) {
 func TestEncryptionEventsWakeTheCluster(t *testing.T) {
 	good, bad := member("a", metav1.ConditionTrue, encryption.ReasonEncrypted), member("a", metav1.ConditionFalse, encryption.ReasonPeerMissing)
 	plain, moved := member("a", "", ""), member("b", metav1.ConditionTrue, encryption.ReasonEncrypted)
+	paused := pausedMember(good)
 	let := encryptionPredicates()
 	for name, test := range map[string]struct{ got, want bool }{
 		"created with a report":     {let.Create(event.CreateEvent{Object: &good}), true},
@@ -293,6 +304,7 @@ func TestEncryptionEventsWakeTheCluster(t *testing.T) {
 		"the first report":          {let.Update(event.UpdateEvent{ObjectOld: &plain, ObjectNew: &good}), true},
 		"another report":            {let.Update(event.UpdateEvent{ObjectOld: &good, ObjectNew: &bad}), true},
 		"the same report":           {let.Update(event.UpdateEvent{ObjectOld: &good, ObjectNew: &good}), false},
+		"paused":                    {let.Update(event.UpdateEvent{ObjectOld: &good, ObjectNew: &paused}), true},
 		"another host":              {let.Update(event.UpdateEvent{ObjectOld: &good, ObjectNew: &moved}), true},
 		"a cluster without":         {let.Update(event.UpdateEvent{ObjectOld: &plain, ObjectNew: &plain}), false},
 		"something else altogether": {let.Update(event.UpdateEvent{ObjectOld: &corev1.Node{}, ObjectNew: &corev1.Node{}}), false},
