@@ -1,0 +1,59 @@
+// Copyright 2026 The EdgeMetal Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package vm
+
+import (
+	"context"
+
+	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/vm/facts"
+)
+
+const firstLifeMarker = "/root/first-life"
+
+// expectNextLife deletes the machines, waits until their hosts are free, and puts a machine of another cluster, with VPP and another
+// image, on the first of them.
+func (s *site) expectNextLife(ctx context.Context, hosts [2]int, first facts.Facts) {
+	GinkgoHelper()
+	const cluster, next = "edge-2", 3
+	n := hosts[0]
+	_, err := s.run(s.key(stageHost(n)))(ctx, "sh", "-c", "touch "+firstLifeMarker+" && sync")
+	Expect(err).NotTo(HaveOccurred())
+	firstKey := s.edgeMachine(ctx, Default, machineOf(n)).Status.WireGuardPublicKey
+	for _, host := range hosts {
+		s.deleteMachine(ctx, machineOf(host), host)
+	}
+	s.addCluster(ctx, cluster, infrav1.DataplaneCalicoVPP)
+	s.addMachine(ctx, order{
+		name: machineOf(next), cluster: cluster, host: n, links: lacpLinks(), interfaces: interfaces("bond0.61", "bond0.62"), payload: payload(), other: true,
+	})
+	s.awaitCondition(ctx, machineOf(next), infrav1.HostProvisionedCondition)
+	s.awaitBoot(ctx, n, first.BootID)
+	found := s.expectAsked(ctx, machineOf(next), n)
+	s.expectPayloadAfterOurs(ctx, machineOf(next), n)
+	Expect(found.MachineID).NotTo(Equal(first.MachineID), "the machine ID")
+	Expect(s.edgeMachine(ctx, Default, machineOf(next)).Status.WireGuardPublicKey).NotTo(Equal(firstKey), "the public key")
+	listed, err := s.run(s.key(stageHost(n)))(ctx, "sh", "-c", "ls -d "+firstLifeMarker+" 2>/dev/null || true")
+	Expect(err).NotTo(HaveOccurred())
+	Expect(listed).To(BeEmpty(), "what the first life left")
+	s.deleteMachine(ctx, machineOf(next), n)
+}
+
+// deleteMachine deletes a machine and waits until its host is free and off or clean.
+func (s *site) deleteMachine(ctx context.Context, name string, n int) {
+	GinkgoHelper()
+	_, err := s.Kubectl(ctx, "--namespace", s.namespace, "delete", "machine/"+name, "--timeout", answerTimeout.String())
+	Expect(err).NotTo(HaveOccurred())
+	Eventually(ctx, func(g Gomega) {
+		host := &bmov1.BareMetalHost{}
+		g.Expect(s.Client().Get(ctx, s.key(stageHost(n)), host)).To(Succeed())
+		g.Expect(host.Spec.ConsumerRef).To(BeNil())
+		g.Expect(host.Status.Provisioning.State).To(Equal(bmov1.StateAvailable))
+		g.Expect(host.Status.Provisioning.Image).To(BeZero())
+	}).Should(Succeed())
+}
