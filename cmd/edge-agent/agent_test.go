@@ -33,7 +33,7 @@ func parse(t *testing.T, args ...string) *options {
 }
 
 func TestConfig(t *testing.T) {
-	o := parse(t, "--pod-cidrs=10.244.0.1/16,10.245.0.0/16", "--service-cidrs=10.96.0.0/12")
+	o := parse(t, "--pod-cidrs=10.244.0.1/16,10.245.0.0/16", "--service-cidrs=10.96.0.0/12", "--announced-cidrs=203.0.113.0/24")
 	got, err := o.config()
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +41,8 @@ func TestConfig(t *testing.T) {
 	want := agent.Config{
 		Node: "from-environment", Mode: encryption.ModeRequired, Protocol: encryption.WireGuard, Port: 51820,
 		PodCIDRs:     []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("10.245.0.0/16")},
-		ServiceCIDRs: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}, RxMode: "interrupt", HugepagesForbidden: true,
+		ServiceCIDRs: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}, AnnouncedCIDRs: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")},
+		RxMode: "interrupt", HugepagesForbidden: true,
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Error("config (-want +got):\n" + diff)
@@ -64,6 +65,7 @@ func TestConfigRefused(t *testing.T) {
 		"--pod-cidrs=10.244.0.0":          "--pod-cidrs=10.244.0.0: must be an address range",
 		"--pod-cidrs=0.0.0.0/0":           "--pod-cidrs=0.0.0.0/0",
 		"--service-cidrs=10.244.128.0/17": "overlaps",
+		"--announced-cidrs=203.0.113.0":   "--announced-cidrs=203.0.113.0: must be an address range",
 		"--metrics-bind-address=9470":     "--metrics-bind-address=9470: must be address:port",
 	} {
 		if _, err := parse(t, "--pod-cidrs=10.244.0.0/16", arg).config(); err == nil || !strings.Contains(err.Error(), want) {

@@ -25,6 +25,7 @@ type options struct {
 	port           uint16
 	podCIDRs       []string
 	serviceCIDRs   []string
+	announcedCIDRs []string
 	rxMode         string
 	hugepages      string
 	vppSocket      string
@@ -44,6 +45,7 @@ func (o *options) addFlags(fs *pflag.FlagSet, environment func(string) string) {
 	fs.Uint16Var(&o.port, "port", encryption.DefaultPort, "UDP port of WireGuard on every node.")
 	fs.StringSliceVar(&o.podCIDRs, "pod-cidrs", nil, "Address ranges of the cluster's pods.")
 	fs.StringSliceVar(&o.serviceCIDRs, "service-cidrs", nil, "Address ranges of the cluster's services. Must not overlap pods.")
+	fs.StringSliceVar(&o.announcedCIDRs, "announced-cidrs", nil, "Other address ranges of services that nodes announce: external IPs and load balancers'. Routes to them may lead to other nodes.")
 	fs.StringVar(&o.rxMode, "rx-mode", encryption.RxInterrupt, "Mode in which VPP's interfaces must receive: interrupt, adaptive, polling or any.")
 	fs.StringVar(&o.hugepages, "hugepages", "forbidden", "forbidden: a node whose VPP uses or reserves hugepages is not ready. Or allowed.")
 	fs.StringVar(&o.vppSocket, "vpp-socket", "/var/run/vpp/vpp-api.sock", "VPP's API socket.")
@@ -60,7 +62,7 @@ func addRunDir(fs *pflag.FlagSet, dir *string) {
 }
 
 // prefixes checks the options against each other, and parses the address ranges of pods and services.
-func (o *options) prefixes() (pods, services []netip.Prefix, err error) {
+func (o *options) prefixes() (pods, services, announced []netip.Prefix, err error) {
 	var problems []error
 	choices := []struct {
 		flag, value string
@@ -92,6 +94,8 @@ func (o *options) prefixes() (pods, services []netip.Prefix, err error) {
 	problems = append(problems, err)
 	services, err = parsePrefixes("service-cidrs", o.serviceCIDRs)
 	problems = append(problems, err)
+	announced, err = parsePrefixes("announced-cidrs", o.announcedCIDRs)
+	problems = append(problems, err)
 	if len(o.podCIDRs) == 0 {
 		problems = append(problems, errors.New("--pod-cidrs is not set: without it the guard cannot tell pods' packets"))
 	}
@@ -102,7 +106,7 @@ func (o *options) prefixes() (pods, services []netip.Prefix, err error) {
 			}
 		}
 	}
-	return pods, services, errors.Join(problems...)
+	return pods, services, announced, errors.Join(problems...)
 }
 
 func parsePrefixes(flag string, values []string) ([]netip.Prefix, error) {

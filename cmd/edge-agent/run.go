@@ -61,13 +61,13 @@ func run(ctx context.Context, o *options, log *slog.Logger) error {
 
 // config checks the flags and says what is expected of the node.
 func (o *options) config() (agent.Config, error) {
-	pods, services, err := o.prefixes()
+	pods, services, announced, err := o.prefixes()
 	if err != nil {
 		return agent.Config{}, err
 	}
 	config := agent.Config{
 		Node: o.nodeName, Mode: encryption.Mode(o.mode), Protocol: encryption.Protocol(o.protocol), Port: o.port,
-		PodCIDRs: pods, ServiceCIDRs: services, RxMode: o.rxMode, HugepagesForbidden: o.hugepages == "forbidden",
+		PodCIDRs: pods, ServiceCIDRs: services, AnnouncedCIDRs: announced, RxMode: o.rxMode, HugepagesForbidden: o.hugepages == "forbidden",
 	}
 	if o.rxMode == "any" {
 		config.RxMode = ""

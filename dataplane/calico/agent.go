@@ -5,6 +5,7 @@ package calico
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -111,6 +112,11 @@ func agentArgs(in Input, d infrav1.Dataplane) []string {
 	}
 	if services := ipv4(in.ServiceCIDRs); len(services) > 0 {
 		args = append(args, "--service-cidrs="+strings.Join(services, ","))
+	}
+	if d.BGP != nil {
+		if announced := ipv4(slices.Concat(d.BGP.Advertise.ExternalIPs, d.BGP.Advertise.LoadBalancerIPs)); len(announced) > 0 {
+			args = append(args, "--announced-cidrs="+strings.Join(announced, ","))
+		}
 	}
 	if d.Encryption.Port != 0 {
 		args = append(args, "--port="+strconv.Itoa(int(d.Encryption.Port)))

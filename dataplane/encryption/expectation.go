@@ -3,7 +3,10 @@
 
 package encryption
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Mode says how strictly encryption is asked for. The values are those of the API.
 type Mode string
@@ -48,6 +51,8 @@ type Expectation struct {
 	PodCIDRs []netip.Prefix
 	// ServiceCIDRs are the address ranges of the cluster's services. A packet from a pod to a service never leaves a node as such.
 	ServiceCIDRs []netip.Prefix
+	// AnnouncedCIDRs are the other address ranges of services that nodes announce to routers: external IPs and load balancers'.
+	AnnouncedCIDRs []netip.Prefix
 	// Peers are all other Nodes of the cluster.
 	Peers []ExpectedPeer
 	// Proved is true while the node is reported to be encrypted. See ExpectedPeer.New.
@@ -56,6 +61,29 @@ type Expectation struct {
 	RxMode string
 	// HugepagesForbidden is true when VPP must neither use nor reserve hugepages.
 	HugepagesForbidden bool
+}
+
+// IsPods tells whether a range is inside the cluster's pods'.
+func (e Expectation) IsPods(block netip.Prefix) bool {
+	return inside(block, e.PodCIDRs)
+}
+
+// LeadsToPeer tells whether a route to a range outside the pods', with a next hop, hands packets to another Node: so a block of a pool that
+// the cluster does not know of is routed. Not meant are default routes, Nodes' own addresses, and services that Nodes announce.
+func (e Expectation) LeadsToPeer(block netip.Prefix, via netip.Addr) bool {
+	isPeer := func(address netip.Addr) bool {
+		return slices.ContainsFunc(e.Peers, func(p ExpectedPeer) bool { return p.Address.IsValid() && p.Address == address })
+	}
+	return isPeer(via) && e.MayBePods(block) && !(block.IsSingleIP() && isPeer(block.Addr()))
+}
+
+// MayBePods tells whether a range outside the pods' can be one of pods that the cluster does not know of.
+func (e Expectation) MayBePods(block netip.Prefix) bool {
+	return block.Bits() > 0 && !e.IsPods(block) && !inside(block, e.ServiceCIDRs) && !inside(block, e.AnnouncedCIDRs)
+}
+
+func inside(block netip.Prefix, ranges []netip.Prefix) bool {
+	return slices.ContainsFunc(ranges, func(r netip.Prefix) bool { return r.Overlaps(block) && r.Bits() <= block.Bits() })
 }
 
 // ExpectedPeer is another Node.
@@ -88,4 +116,20 @@ type ExpectedPeer struct {
 func (e Expectation) Expects(p ExpectedPeer) bool {
 	withdrawn := e.Protocol == WireGuard && p.PublicKey == "" && p.Cordoned
 	return p.Ready && !p.Deleting && !withdrawn
+}
+
+// SameKey names another Node, or the node itself, that publishes the peer's key: whoever has a session with the key cannot tell with which
+// of them.
+func (e Expectation) SameKey(p ExpectedPeer) (node string, found bool) {
+	if p.PublicKey == "" {
+		return "", false
+	}
+	if e.PublishedKey == p.PublicKey {
+		return e.Node, true
+	}
+	i := slices.IndexFunc(e.Peers, func(other ExpectedPeer) bool { return other.Node != p.Node && other.PublicKey == p.PublicKey })
+	if i < 0 {
+		return "", false
+	}
+	return e.Peers[i].Node, true
 }

@@ -5,6 +5,7 @@ package encryption
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -39,9 +40,9 @@ func Judge(e Expectation, o Observation) Verdict {
 func reasonOrder() []string {
 	return []string{
 		ReasonDataplaneUnreachable, ReasonTunnelMissing, ReasonTunnelDuplicate, ReasonTunnelDown, ReasonKeyMismatch,
-		ReasonKeyNotPublished, ReasonPortMismatch, ReasonGuardMissing, ReasonPlaintextTunnel, ReasonPeerKeyUnknown, ReasonPeerMissing,
-		ReasonPeerKeyMismatch, ReasonPeerNotEstablished, ReasonRouteInClear, ReasonIPsecNotEstablished, ReasonHugepagesInUse,
-		ReasonRxModeWrong,
+		ReasonKeyNotPublished, ReasonPortMismatch, ReasonGuardMissing, ReasonPlaintextTunnel, ReasonPeerKeyUnknown, ReasonPeerKeyDuplicate,
+		ReasonPeerMissing, ReasonPeerKeyMismatch, ReasonPeerNotEstablished, ReasonRouteInClear, ReasonIPsecNotEstablished,
+		ReasonHugepagesInUse, ReasonRxModeWrong,
 	}
 }
 
@@ -251,9 +252,22 @@ func routeFindings(e Expectation, o Observation) []Finding {
 		if route.Encrypted || slices.ContainsFunc(o.PlainTunnels, func(p PlainTunnel) bool { return p.Name == route.Interface }) {
 			continue
 		}
+		if !e.IsPods(route.Block) {
+			missing = append(missing, e.own(ReasonRouteInClear, "%s routes %s to another node, by %s, without encryption, and it is not inside the pods' range (%s), so that the guard lets it pass: delete the IPPool that it is a block of, and make one inside that range; if it is a range of services, add it to spec.dataplane.bgp.advertise of the EdgeCluster",
+				e.Node, route.Block, route.Interface, ranges(e.PodCIDRs)))
+			continue
+		}
 		missing = append(missing, e.own(ReasonRouteInClear, "%s routes pods' block %s to %s without encryption: see that its pool has encapsulation Always, and the log of the dataplane", e.Node, route.Block, route.Interface))
 	}
 	return missing
+}
+
+func ranges(prefixes []netip.Prefix) string {
+	var words []string
+	for _, prefix := range prefixes {
+		words = append(words, prefix.String())
+	}
+	return strings.Join(words, ", ")
 }
 
 // hygieneFindings are about what the cluster asks of VPP besides encryption.

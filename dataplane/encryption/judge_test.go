@@ -167,6 +167,10 @@ func peerCases() []verdictCase {
 		{"a peer that is none", func(s *site) { s.o.Peers = nil }, ReasonPeerMissing, []string{"a has no WireGuard peer for b", "BGP"}, PeerFailed},
 		{"a peer of another tunnel", func(s *site) { s.o.Peers[0].Tunnel = "wg7" }, ReasonPeerMissing, []string{"b"}, PeerFailed},
 		{"a peer with another key", func(s *site) { s.o.Peers[0].PublicKey = keyC }, ReasonPeerKeyMismatch, []string{keyB, keyC, "restart"}, PeerFailed},
+		{"two peers with one key", func(s *site) {
+			s.e.Peers = append(s.e.Peers, ExpectedPeer{Node: "c", Address: netip.MustParseAddr("192.0.2.13"), PublicKey: keyB})
+		}, ReasonPeerKeyDuplicate, []string{"Nodes b and c", keyB, PublicKeyAnnotation}, ""},
+		{"a peer with the node's own key", func(s *site) { s.e.Peers[0].PublicKey = keyA }, ReasonPeerKeyDuplicate, []string{"Nodes b and a", keyA}, PeerFailed},
 		{"a peer without a session", func(s *site) { s.o.Peers[0].Established = false }, ReasonPeerNotEstablished, []string{"a has no WireGuard session with b", "51820"}, PeerFailed},
 		{"no IPsec association", func(s *site) { s.onIPsec(); s.o.Associations = nil }, ReasonIPsecNotEstablished, []string{"a ", "b:", "4500"}, PeerFailed},
 		{"a cordoned peer without an IPsec association", func(s *site) {
@@ -175,6 +179,9 @@ func peerCases() []verdictCase {
 		}, ReasonIPsecNotEstablished, []string{"a ", "b:"}, PeerFailed},
 		{"an IPsec tunnel that is down", func(s *site) { s.onIPsec(); s.o.Associations[0].Up = false }, ReasonIPsecNotEstablished, []string{"b"}, PeerFailed},
 		{"a route in clear", func(s *site) { s.o.Routes[0] = Route{Block: blockB, Interface: "next hop 192.0.2.1"} }, ReasonRouteInClear, []string{"10.244.2.0/26", "192.0.2.1", "Always"}, PeerEncrypted},
+		{"a route in clear to a range that is not the pods'", func(s *site) {
+			s.o.Routes = append(s.o.Routes, Route{Block: netip.MustParsePrefix("10.250.2.0/26"), Interface: "next hop 192.0.2.12"})
+		}, ReasonRouteInClear, []string{"10.250.2.0/26", "10.244.0.0/16", "IPPool", "bgp.advertise"}, PeerEncrypted},
 	}
 }
 
@@ -193,6 +200,10 @@ func graceCases() []verdictCase {
 		{"IPsec that restarts", lost(func(s *site) { s.onIPsec(); s.e.Peers[0].Lapsed, s.o.Associations[0].Up = true, false }), ReasonEncrypted, []string{"with b"}, PeerPending},
 		{"a session is lost, and the peer with it", lost(func(s *site) { s.e.Peers[0].Lapsed, s.o.Peers = true, nil }), ReasonPeerMissing, []string{"b"}, PeerFailed},
 		{"a key is withheld", lost(func(s *site) { s.e.Peers[0].Lapsed, s.e.Peers[0].PublicKey = true, "" }), ReasonPeerKeyUnknown, []string{"b"}, PeerFailed},
+		{"no grace for a key of two", lost(func(s *site) {
+			s.e.Peers[0].New = true
+			s.e.Peers = append(s.e.Peers, ExpectedPeer{Node: "c", PublicKey: keyB})
+		}), ReasonPeerKeyDuplicate, []string{"Nodes b and c"}, ""},
 		{"no grace for a node that is not proved", lost(func(s *site) { s.e.Peers[0].New, s.e.Proved = true, false }), ReasonPeerNotEstablished, []string{"b"}, PeerFailed},
 		{"no grace without a guard", lost(func(s *site) { s.e.Peers[0].New, s.o.Guard.InForce = true, false }), ReasonGuardMissing, []string{"b"}, PeerFailed},
 		{"no grace in mode Preferred", lost(func(s *site) { s.e.Peers[0].New, s.e.Mode = true, ModePreferred }), ReasonPeerNotEstablished, []string{"b"}, PeerFailed},
@@ -280,5 +291,33 @@ func TestJudgeOrder(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"b", "c", "d", "e"}, names); diff != "" {
 		t.Error("peers (-want +got):\n" + diff)
+	}
+}
+
+func TestLeadsToPeer(t *testing.T) {
+	e := newSite().e
+	e.ServiceCIDRs, e.AnnouncedCIDRs = []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}, []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+	e.Peers = append(e.Peers, ExpectedPeer{Node: "without an address"})
+	for _, c := range []struct {
+		block, via string
+		want       bool
+	}{
+		{"10.250.2.0/26", "192.0.2.12", true},
+		{"10.250.2.5/32", "192.0.2.12", true},
+		{"10.0.0.0/8", "192.0.2.12", true},
+		{"10.250.2.0/26", "192.0.2.1", false},
+		{"10.244.2.0/26", "192.0.2.12", false},
+		{"0.0.0.0/0", "192.0.2.12", false},
+		{"192.0.2.12/32", "192.0.2.12", false},
+		{"10.96.0.10/32", "192.0.2.12", false},
+		{"10.96.0.0/12", "192.0.2.12", false},
+		{"203.0.113.7/32", "192.0.2.12", false},
+	} {
+		if got := e.LeadsToPeer(netip.MustParsePrefix(c.block), netip.MustParseAddr(c.via)); got != c.want {
+			t.Errorf("%s by %s: %t", c.block, c.via, got)
+		}
+	}
+	if e.LeadsToPeer(netip.MustParsePrefix("10.250.2.0/26"), netip.Addr{}) {
+		t.Error("a route without a next hop leads to a peer")
 	}
 }

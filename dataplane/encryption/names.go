@@ -71,13 +71,15 @@ const (
 	ReasonPlaintextTunnel = "PlaintextTunnel"
 	// ReasonPeerKeyUnknown: another Ready node has published no key.
 	ReasonPeerKeyUnknown = "PeerKeyUnknown"
+	// ReasonPeerKeyDuplicate: several Nodes publish one key, so that a session with it is with either.
+	ReasonPeerKeyDuplicate = "PeerKeyDuplicate"
 	// ReasonPeerMissing: another Ready node is no peer of the interface.
 	ReasonPeerMissing = "PeerMissing"
 	// ReasonPeerKeyMismatch: a peer has another key than its Node publishes.
 	ReasonPeerKeyMismatch = "PeerKeyMismatch"
 	// ReasonPeerNotEstablished: there is no recent handshake with a peer.
 	ReasonPeerNotEstablished = "PeerNotEstablished"
-	// ReasonRouteInClear: a block of another node's pods is not routed into the WireGuard interface.
+	// ReasonRouteInClear: a block of another node's pods, or what may be one, is not routed into the WireGuard interface.
 	ReasonRouteInClear = "RouteInClear"
 	// ReasonIPsecNotEstablished: there is no IPsec security association with another Ready node.
 	ReasonIPsecNotEstablished = "IPsecNotEstablished"

@@ -29,7 +29,7 @@ type Observation struct {
 	Peers []Peer
 	// PlainTunnels are IPIP and VXLAN interfaces without encryption.
 	PlainTunnels []PlainTunnel
-	// Routes to blocks of other nodes' pods.
+	// Routes to blocks of other nodes' pods, and in clear to anything else that is handed to another node and is no service.
 	Routes []Route
 	// Guard against traffic in clear.
 	Guard Guard
@@ -101,7 +101,7 @@ type PlainTunnel struct {
 
 // Route to a block of another node's pods.
 type Route struct {
-	// Block of pod addresses.
+	// Block of addresses.
 	Block netip.Prefix
 	// Interface that it leads to; empty when packets are dropped.
 	Interface string

@@ -60,7 +60,7 @@ func (v *PeerVerdict) fail(reason, format string, args ...any) {
 // forgive lets the session of a peer be awaited for a short while. Only a node that is proved, and whose guard is in force, does so:
 // see ExpectedPeer.New.
 func (v *PeerVerdict) forgive(e Expectation, o Observation, expected ExpectedPeer) {
-	if v.State != PeerFailed || !e.Proved || e.Mode != ModeRequired || !o.Guard.InForce {
+	if v.State != PeerFailed || v.Reason == ReasonPeerKeyDuplicate || !e.Proved || e.Mode != ModeRequired || !o.Guard.InForce {
 		return
 	}
 	if expected.New || expected.Lapsed && (v.Reason == ReasonPeerNotEstablished || v.Reason == ReasonIPsecNotEstablished) {
@@ -72,6 +72,11 @@ func judgeWireGuardPeer(e Expectation, o Observation, expected ExpectedPeer, v *
 	if expected.PublicKey == "" {
 		v.fail(ReasonPeerKeyUnknown, "Node %s publishes no key in annotation %s: %s cannot encrypt to it; the manager publishes the key of its Machine once it reaches the cluster",
 			expected.Node, PublicKeyAnnotation, e.Node)
+		return
+	}
+	if other, found := e.SameKey(expected); found {
+		v.fail(ReasonPeerKeyDuplicate, "Nodes %s and %s publish one key %s in annotation %s: a session with it may be with either; correct the annotation of the one whose key it is not, the manager does so for its Machines",
+			expected.Node, other, expected.PublicKey, PublicKeyAnnotation)
 		return
 	}
 	own := ownTunnels(e, o)

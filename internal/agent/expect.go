@@ -21,12 +21,13 @@ const Grace = 60 * time.Second
 type Config struct {
 	// Node is the name of the Node that the agent runs on.
 	Node string
-	// Mode, Protocol, Port, PodCIDRs, ServiceCIDRs, RxMode and HugepagesForbidden as in encryption.Expectation.
+	// Mode, Protocol, Port, PodCIDRs, ServiceCIDRs, AnnouncedCIDRs, RxMode and HugepagesForbidden as in encryption.Expectation.
 	Mode               encryption.Mode
 	Protocol           encryption.Protocol
 	Port               uint16
 	PodCIDRs           []netip.Prefix
 	ServiceCIDRs       []netip.Prefix
+	AnnouncedCIDRs     []netip.Prefix
 	RxMode             string
 	HugepagesForbidden bool
 }
@@ -46,7 +47,7 @@ type peerMemory struct {
 func (c Config) expectation(nodes []*corev1.Node, fileKey string, m memory, now time.Time) encryption.Expectation {
 	e := encryption.Expectation{
 		Node: c.Node, Mode: c.Mode, Protocol: c.Protocol, Port: c.Port, FileKey: fileKey,
-		PodCIDRs: c.PodCIDRs, ServiceCIDRs: c.ServiceCIDRs, RxMode: c.RxMode, HugepagesForbidden: c.HugepagesForbidden,
+		PodCIDRs: c.PodCIDRs, ServiceCIDRs: c.ServiceCIDRs, AnnouncedCIDRs: c.AnnouncedCIDRs, RxMode: c.RxMode, HugepagesForbidden: c.HugepagesForbidden,
 	}
 	seen := map[string]bool{}
 	for _, node := range nodes {
@@ -106,7 +107,7 @@ func (m memory) look(node *corev1.Node, now time.Time) *peerMemory {
 func (m memory) note(e *encryption.Expectation, o encryption.Observation, now time.Time) {
 	for i, peer := range e.Peers {
 		remembered := m[peer.Node]
-		established := hasSession(peer, o)
+		established := hasSession(*e, peer, o)
 		if remembered.established && !established {
 			remembered.lapsedUntil = now.Add(Grace)
 		}
@@ -118,7 +119,11 @@ func (m memory) note(e *encryption.Expectation, o encryption.Observation, now ti
 	}
 }
 
-func hasSession(peer encryption.ExpectedPeer, o encryption.Observation) bool {
+// hasSession tells whether there is a session with the peer and no other Node.
+func hasSession(e encryption.Expectation, peer encryption.ExpectedPeer, o encryption.Observation) bool {
+	if _, ambiguous := e.SameKey(peer); ambiguous {
+		return false
+	}
 	return slices.ContainsFunc(o.Peers, func(p encryption.Peer) bool { return p.PublicKey == peer.PublicKey && p.Established }) ||
 		slices.ContainsFunc(o.Associations, func(a encryption.Association) bool { return a.Remote == peer.Address && a.Up })
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
@@ -49,7 +50,7 @@ func (b *Backend) observe(e encryption.Expectation) (encryption.Observation, err
 	if err := b.observeDevice(e, byIndex, &o); err != nil {
 		return o, err
 	}
-	if o.Routes, err = observeRoutes(e.PodCIDRs, o, byIndex); err != nil {
+	if o.Routes, err = observeRoutes(e, o, byIndex); err != nil {
 		return o, err
 	}
 	for _, link := range links {
@@ -105,7 +106,7 @@ func (b *Backend) observeDevice(e encryption.Expectation, links map[int]netlink.
 		peer := toPeer(p, now)
 		o.Peers = append(o.Peers, peer)
 		stale := peer.HandshakeAge == encryption.HandshakeUnknown || peer.HandshakeAge > int64(rekeyAfter.Seconds())
-		if to, found := firstAddress(peer.AllowedIPs, e.PodCIDRs); found && stale && tunnel.Up {
+		if to, found := firstAddress(peer.AllowedIPs, e.IsPods); found && stale && tunnel.Up {
 			if err := awake(link, to.AsSlice()); err != nil {
 				b.log.Debug("Cannot send to a peer", "peer", peer.PublicKey, "reason", err)
 			}
@@ -136,23 +137,12 @@ func toPeer(p wgtypes.Peer, now time.Time) encryption.Peer {
 	return peer
 }
 
-// firstAddress of the first range that is inside others.
-func firstAddress(ranges, inside []netip.Prefix) (netip.Addr, bool) {
-	for _, r := range ranges {
-		if within(r, inside) {
-			return r.Addr(), true
-		}
+// firstAddress of the first range that is wanted.
+func firstAddress(ranges []netip.Prefix, wanted func(netip.Prefix) bool) (netip.Addr, bool) {
+	if i := slices.IndexFunc(ranges, wanted); i >= 0 {
+		return ranges[i].Addr(), true
 	}
 	return netip.Addr{}, false
-}
-
-func within(block netip.Prefix, ranges []netip.Prefix) bool {
-	for _, r := range ranges {
-		if r.Overlaps(block) && r.Bits() <= block.Bits() {
-			return true
-		}
-	}
-	return false
 }
 
 // toPrefix converts; false when there is no range.

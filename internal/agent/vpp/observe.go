@@ -85,7 +85,7 @@ func (s *session) observe(ctx context.Context, e encryption.Expectation) (encryp
 	if err != nil {
 		return o, err
 	}
-	o.Routes = blockRoutes(routes, all, encrypting(o), e.PodCIDRs)
+	o.Routes = blockRoutes(routes, all, encrypting(o), e)
 	for i := range o.PlainTunnels {
 		for _, route := range o.Routes {
 			if route.Interface == o.PlainTunnels[i].Name {

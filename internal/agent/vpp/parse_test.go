@@ -147,6 +147,16 @@ func TestBlockRoutes(t *testing.T) {
 		route("10.244.7.0/26", fib_types.FibPath{Type: fib_types.FIB_API_PATH_TYPE_LOCAL}),
 		route("192.0.2.0/24", fib_types.FibPath{SwIfIndex: 1}),
 		route("0.0.0.0/0", fib_types.FibPath{SwIfIndex: 1, Nh: nextHop}),
+		route("192.0.2.12/32", fib_types.FibPath{SwIfIndex: 1, Nh: nextHop}),
+		route("198.51.100.0/24", fib_types.FibPath{SwIfIndex: 1, Nh: fib_types.FibPathNh{Address: ip_types.AddressUnionIP4([4]byte{192, 0, 2, 1})}}),
+		route("10.96.0.10/32", fib_types.FibPath{SwIfIndex: every, Nh: nextHop}),
+		route("203.0.113.7/32", fib_types.FibPath{SwIfIndex: every, Nh: nextHop}),
+		route("10.250.1.0/26", drop),
+		route("10.250.2.0/26", fib_types.FibPath{SwIfIndex: every, Nh: nextHop}),
+		route("10.250.3.0/26", fib_types.FibPath{SwIfIndex: 1, Nh: nextHop}),
+		route("10.250.4.0/26", fib_types.FibPath{SwIfIndex: 4, Nh: nextHop}),
+		route("10.250.5.0/26", fib_types.FibPath{SwIfIndex: 5}),
+		route("10.250.1.6/32", fib_types.FibPath{SwIfIndex: 6}),
 	}
 	block := netip.MustParsePrefix
 	want := []encryption.Route{
@@ -155,8 +165,14 @@ func TestBlockRoutes(t *testing.T) {
 		{Block: block("10.244.4.0/26"), Interface: "vxlan_tunnel0"},
 		{Block: block("10.244.5.0/26"), Interface: "next hop 192.0.2.12"},
 		{Block: block("10.244.6.0/26"), Interface: "host-uplink0"},
+		{Block: block("10.250.2.0/26"), Interface: "next hop 192.0.2.12"},
+		{Block: block("10.250.3.0/26"), Interface: "host-uplink0"},
+		{Block: block("10.250.5.0/26"), Interface: "ipip0"},
 	}
-	got := blockRoutes(routes, all, map[uint32]bool{4: true}, []netip.Prefix{block("10.244.0.0/16")})
+	got := blockRoutes(routes, all, map[uint32]bool{4: true}, encryption.Expectation{
+		PodCIDRs: []netip.Prefix{block("10.244.0.0/16")}, ServiceCIDRs: []netip.Prefix{block("10.96.0.0/12")}, AnnouncedCIDRs: []netip.Prefix{block("203.0.113.0/24")},
+		Peers: []encryption.ExpectedPeer{{Node: "b", Address: netip.MustParseAddr("192.0.2.12")}},
+	})
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Error("routes (-want +got):\n" + diff)
 	}

@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"go.fd.io/govpp/binapi/fib_types"
 	"go.fd.io/govpp/binapi/ip"
@@ -40,22 +39,31 @@ func encrypting(o encryption.Observation) map[uint32]bool {
 	return indexes
 }
 
-// blockRoutes are the routes to other nodes' pods: those inside the pod CIDRs which do not end on this node.
-func blockRoutes(routes []ip.IPRoute, all links, encrypting map[uint32]bool, pods []netip.Prefix) []encryption.Route {
+// blockRoutes are the routes to other nodes' pods: those inside the pod CIDRs which do not end on this node, and those outside that lead to
+// another node in clear.
+func blockRoutes(routes []ip.IPRoute, all links, encrypting map[uint32]bool, e encryption.Expectation) []encryption.Route {
 	var blocks []encryption.Route
 	for _, route := range routes {
 		block := toPrefix(route.Prefix)
-		if !slices.ContainsFunc(pods, func(p netip.Prefix) bool { return p.Overlaps(block) && p.Bits() <= block.Bits() }) {
+		pods := e.IsPods(block)
+		if !pods && !e.MayBePods(block) {
 			continue
 		}
 		for _, path := range route.Paths {
-			if to, remote := pathTo(path, block, all, encrypting); remote {
-				to.Block = block
-				blocks = append(blocks, to)
+			to, remote := pathTo(path, block, all, encrypting)
+			if !remote || !pods && (to.Encrypted || !leadsToPeer(path, block, all, e)) {
+				continue
 			}
+			to.Block = block
+			blocks = append(blocks, to)
 		}
 	}
 	return blocks
+}
+
+// leadsToPeer tells whether a path to a range outside the pods' leads to another node: by its address, or by a tunnel.
+func leadsToPeer(path fib_types.FibPath, block netip.Prefix, all links, e encryption.Expectation) bool {
+	return e.LeadsToPeer(block, nextHop(path)) || tunnelKind(all.name(path.SwIfIndex)) != ""
 }
 
 // pathTo tells where a path to a block leads to, and whether that is off the node.
@@ -66,7 +74,7 @@ func pathTo(path fib_types.FibPath, block netip.Prefix, all links, encrypting ma
 		return encryption.Route{}, false
 	case path.SwIfIndex == every:
 		// Through another node's address, that is, out of the uplink.
-		return encryption.Route{Interface: "next hop " + nextHop(path)}, true
+		return encryption.Route{Interface: "next hop " + nextHop(path).String()}, true
 	case encrypting[path.SwIfIndex]:
 		return encryption.Route{Interface: all.name(path.SwIfIndex), Encrypted: true}, true
 	case tunnelKind(all.name(path.SwIfIndex)) != "":
@@ -74,7 +82,7 @@ func pathTo(path fib_types.FibPath, block netip.Prefix, all links, encrypting ma
 	default:
 		// Without a next hop, or when it is the destination itself, the interface is a pod's.
 		via := nextHop(path)
-		remote := via != "0.0.0.0" && via != "::" && via != block.Addr().String()
+		remote := !via.IsUnspecified() && via != block.Addr()
 		return encryption.Route{Interface: all.name(path.SwIfIndex)}, remote && !isPod(all.name(path.SwIfIndex))
 	}
 }
@@ -89,9 +97,9 @@ func isPod(name string) bool {
 	return false
 }
 
-func nextHop(path fib_types.FibPath) string {
+func nextHop(path fib_types.FibPath) netip.Addr {
 	if path.Proto == fib_types.FIB_API_PATH_NH_PROTO_IP6 {
-		return netip.AddrFrom16(path.Nh.Address.GetIP6()).String()
+		return netip.AddrFrom16(path.Nh.Address.GetIP6())
 	}
-	return netip.AddrFrom4(path.Nh.Address.GetIP4()).String()
+	return netip.AddrFrom4(path.Nh.Address.GetIP4())
 }

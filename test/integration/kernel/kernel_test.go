@@ -6,11 +6,13 @@ package kernel
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
@@ -257,6 +259,40 @@ func TestHandshake(t *testing.T) {
 	time.Sleep(200 * time.Millisecond)
 	if got := p.seen(t, 0); got.Pods+got.IPIP+got.VXLAN > 0 {
 		t.Errorf("in clear on the wire: %+v", got)
+	}
+}
+
+// TestRouteOutside: a pool that the cluster does not know of, as a user makes one, is told as long as its blocks are routed in clear.
+func TestRouteOutside(t *testing.T) {
+	p := newPair(t)
+	p.ea.AnnouncedCIDRs = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+	p.a.ask(request{Device: true})
+	p.a.run("ip link set " + encryption.KernelDevice + " up")
+	for _, route := range []string{
+		"default via " + addressB.String(), "203.0.113.7/32 via " + addressB.String(), "10.96.0.0/12 via " + addressB.String(),
+		addressB.String() + "/32 via " + addressB.String() + " onlink dev uplink0", "198.51.100.0/24 via 192.0.2.1",
+	} {
+		p.a.run("ip route add " + route)
+	}
+	if routes := p.a.observe(p.ea).Routes; len(routes) > 0 {
+		t.Fatalf("routes that are no pods': %+v", routes)
+	}
+	p.a.run("ip route add 10.250.2.0/26 via " + addressB.String() + " proto bird")
+	want := []encryption.Route{{Block: netip.MustParsePrefix("10.250.2.0/26"), Interface: "uplink0"}}
+	if diff := cmp.Diff(want, p.a.observe(p.ea).Routes, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
+		t.Error("a block outside the pods' range (-want +got):\n" + diff)
+	}
+	findings := encryption.Judge(p.ea, p.a.observe(p.ea)).Missing
+	if !slices.ContainsFunc(findings, func(f encryption.Finding) bool {
+		return f.Reason == encryption.ReasonRouteInClear && strings.Contains(f.Message, "10.250.2.0/26")
+	}) {
+		t.Errorf("findings: %+v", findings)
+	}
+	// Felix sends it through WireGuard once it knows the other node's key.
+	p.a.run("ip route add 10.250.2.0/26 dev " + encryption.KernelDevice + " table 1")
+	p.a.run("ip rule add priority 99 not fwmark 0x100000/0x100000 table 1")
+	if routes := p.a.observe(p.ea).Routes; len(routes) > 0 {
+		t.Errorf("what is encrypted is told: %+v", routes)
 	}
 }
 
