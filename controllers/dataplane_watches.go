@@ -6,6 +6,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -242,10 +243,16 @@ func (r *DataplaneReconciler) watch(ctx context.Context, s *dataplaneScope, name
 	}))
 }
 
-// objectPredicates let through what matters, also when it has lost its label.
+// calicoNamespace holds what the Tigera operator makes.
+const calicoNamespace = "calico-system"
+
+// objectPredicates let through what matters, also when it has lost its label. Of a DaemonSet, whose status changes with every pod, they
+// let through what is read.
 func objectPredicates() predicate.Predicate {
 	filter := predicate.NewPredicateFuncs(matters)
-	filter.UpdateFunc = func(e event.UpdateEvent) bool { return matters(e.ObjectOld) || matters(e.ObjectNew) }
+	filter.UpdateFunc = func(e event.UpdateEvent) bool {
+		return (matters(e.ObjectOld) || matters(e.ObjectNew)) && !isSameDaemonSet(e.ObjectOld, e.ObjectNew)
+	}
 	return filter
 }
 
@@ -253,9 +260,27 @@ func objectPredicates() predicate.Predicate {
 func matters(obj client.Object) bool {
 	_, ours := obj.GetLabels()[apply.Label]
 	switch obj.(type) {
-	case *appsv1.DaemonSet, *unstructured.Unstructured:
+	case *appsv1.DaemonSet:
+		return ours || obj.GetNamespace() == calicoNamespace
+	case *unstructured.Unstructured:
 		return true
 	default:
 		return ours
 	}
+}
+
+// isSameDaemonSet tells of two versions of a DaemonSet whether they have the same specification and metadata, and the same numbers of
+// pods, as far as apply.AwaitDaemonSet and a rollout count them.
+func isSameDaemonSet(a, b client.Object) bool {
+	before, ok1 := a.(*appsv1.DaemonSet)
+	after, ok2 := b.(*appsv1.DaemonSet)
+	if !ok1 || !ok2 {
+		return false
+	}
+	counted := func(d *appsv1.DaemonSet) [5]int64 {
+		s := d.Status
+		return [5]int64{s.ObservedGeneration, int64(s.DesiredNumberScheduled), int64(s.CurrentNumberScheduled), int64(s.UpdatedNumberScheduled), int64(s.NumberReady)}
+	}
+	return before.UID == after.UID && before.Generation == after.Generation && before.DeletionTimestamp.Equal(after.DeletionTimestamp) &&
+		maps.Equal(before.Labels, after.Labels) && maps.Equal(before.Annotations, after.Annotations) && counted(before) == counted(after)
 }
