@@ -5,6 +5,7 @@ package agent
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -153,5 +154,25 @@ func TestTrimNode(t *testing.T) {
 	beat.Status.Conditions[1].Reason = "s"
 	if sameNode(want, beat) {
 		t.Error("another reason is no change")
+	}
+}
+
+// TestSessionOfTwo: a session with a key that two Nodes publish counts for neither, and gives neither a grace when it ends.
+func TestSessionOfTwo(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	m, config := memory{}, Config{Node: "a"}
+	for i, c := range []struct {
+		keyC        string
+		established bool
+		lapsed      []bool
+	}{
+		{"k", true, []bool{false, false}}, {"l", false, []bool{false, false}}, {"l", true, []bool{false, false}}, {"l", false, []bool{true, false}},
+	} {
+		now = now.Add(time.Second)
+		e := config.expectation([]*corev1.Node{testNode("b", "k", now.Add(-time.Hour)), testNode("c", c.keyC, now.Add(-time.Hour))}, "", m, now)
+		m.note(&e, encryption.Observation{Peers: []encryption.Peer{{PublicKey: "k", Established: c.established}}}, now)
+		if got := []bool{e.Peers[0].Lapsed, e.Peers[1].Lapsed}; !slices.Equal(got, c.lapsed) {
+			t.Errorf("step %d: lapsed %v, want %v", i, got, c.lapsed)
+		}
 	}
 }
