@@ -1,0 +1,210 @@
+// Copyright 2026 The EdgeMetal Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package vm
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/cluster-api/util"
+	"sigs.k8s.io/cluster-api/util/conditions"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/e2e/stage"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/image"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/quickstart"
+)
+
+var _ = Describe("A cluster", Ordered, Label("cluster"), func() {
+	var c *kubeadmCluster
+
+	BeforeAll(func(ctx SpecContext) {
+		buildImage(ctx, image.Node)
+		c = &kubeadmCluster{Stage: stage.Open(ctx, func(o *lab.Options) { o.Hosts = lab.VirtualHosts })}
+	}, NodeTimeout(setupLimit))
+
+	It("comes up from what kubeadm does on booted hosts", func(ctx SpecContext) {
+		Expect(quickstart.Run(ctx, c.Access, GinkgoWriter)).To(Succeed())
+		c.connect()
+	}, SpecTimeout(clusterLimit))
+
+	It("has a Node for each Machine, with provider ID, address and taints as asked for", func(ctx SpecContext) {
+		c.expectNodes(ctx, nil)
+		c.expectCondition(ctx, &clusterv1.Cluster{}, quickstart.Cluster, clusterv1.ClusterAvailableCondition, metav1.ConditionTrue)
+		c.expectCondition(ctx, &infrav1.EdgeCluster{}, quickstart.Cluster, infrav1.ReadyCondition, metav1.ConditionTrue)
+	}, SpecTimeout(limit))
+
+	It("resolves the names of Services in a pod on a worker", func(ctx SpecContext) {
+		service := &corev1.Service{}
+		Expect(c.workload.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceDefault, Name: "server"}, service)).To(Succeed())
+		pod := &corev1.Pod{}
+		Expect(c.workload.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceDefault, Name: "client"}, pod)).To(Succeed())
+		Expect(c.nodes(ctx)[pod.Spec.NodeName].Labels).NotTo(HaveKey(controlPlaneLabel), "the pod is on a worker")
+		printed := c.kubectl(ctx, "exec", "client", "--", "nslookup", "-type=a", "server.default.svc.cluster.local")
+		Expect(printed).To(ContainSubstring(service.Spec.ClusterIP))
+		Expect(c.kubectl(ctx, "exec", "client", "--", "wget", "-q", "-O", "-", "http://server")).To(HavePrefix("Hello from host-"))
+	}, SpecTimeout(limit))
+})
+
+var _ = Describe("A cluster whose Calico cannot be had", Ordered, Label("cluster"), func() {
+	var c *kubeadmCluster
+
+	BeforeAll(func(ctx SpecContext) {
+		buildImage(ctx, image.Node)
+		c = &kubeadmCluster{Stage: stage.Open(ctx, func(o *lab.Options) { o.Hosts = lab.VirtualHosts })}
+	}, NodeTimeout(setupLimit))
+
+	It("says what waits for an image, and its node agents report", func(ctx SpecContext) {
+		Expect(quickstart.RunWithCalico(ctx, c.Access, string(infrav1.DataplaneCalicoNftables), GinkgoWriter)).To(Succeed())
+		c.connect()
+		c.expectCondition(ctx, &infrav1.EdgeCluster{}, quickstart.Cluster, infrav1.DataplaneInstalledCondition, metav1.ConditionFalse)
+		c.expectCondition(ctx, &infrav1.EdgeCluster{}, quickstart.Cluster, infrav1.ReadyCondition, metav1.ConditionFalse)
+	}, SpecTimeout(clusterLimit))
+
+	It("holds pods back from its Nodes, of which each agent is a pod that runs", func(ctx SpecContext) {
+		c.expectNodes(ctx, []corev1.Taint{{Key: encryption.NotReadyTaint, Effect: corev1.TaintEffectNoSchedule}})
+		pods := &corev1.PodList{}
+		Expect(c.workload.List(ctx, pods, client.InNamespace(encryption.AgentNamespace))).To(Succeed())
+		running := map[string]corev1.PodPhase{}
+		for _, pod := range pods.Items {
+			if strings.HasPrefix(pod.Name, encryption.AgentName) {
+				running[pod.Spec.NodeName] = pod.Status.Phase
+			}
+		}
+		for name, node := range c.nodes(ctx) {
+			Expect(running).To(HaveKeyWithValue(name, corev1.PodRunning))
+			Expect(node.Status.Conditions).To(ContainElement(And(
+				HaveField("Type", encryption.NodeCondition), HaveField("Status", corev1.ConditionFalse), HaveField("Message", Not(BeEmpty())))), "the agent's report")
+		}
+	}, SpecTimeout(limit))
+
+	It("has the published keys in the hosts' kernels", func(ctx SpecContext) {
+		machines := &infrav1.EdgeMachineList{}
+		Expect(c.Client().List(ctx, machines, client.InNamespace(metav1.NamespaceDefault))).To(Succeed())
+		Expect(machines.Items).To(HaveLen(2))
+		r := &rig{Stage: c.Stage}
+		for _, machine := range machines.Items {
+			key, err := r.run(client.ObjectKey{Namespace: machine.Namespace, Name: machine.Status.Host})(ctx, "wg", "show", encryption.KernelDevice, "public-key")
+			Expect(err).NotTo(HaveOccurred())
+			Expect(strings.TrimSpace(key)).To(Equal(machine.Status.WireGuardPublicKey))
+			Expect(c.nodes(ctx)[machine.Status.Host].Annotations).To(HaveKeyWithValue(encryption.PublicKeyAnnotation, machine.Status.WireGuardPublicKey))
+		}
+	}, SpecTimeout(limit))
+})
+
+const controlPlaneLabel = "node-role.kubernetes.io/control-plane"
+
+// kubeadmCluster is a stage with the quick start's cluster on virtual hosts.
+type kubeadmCluster struct {
+	*stage.Stage
+	workload client.Client
+}
+
+func (c *kubeadmCluster) kubeconfig() string {
+	return filepath.Join(c.Dir, quickstart.Cluster+".kubeconfig")
+}
+
+func (c *kubeadmCluster) connect() {
+	GinkgoHelper()
+	config, err := c.ClusterRESTConfig(c.kubeconfig())
+	Expect(err).NotTo(HaveOccurred())
+	c.workload, err = client.New(config, client.Options{})
+	Expect(err).NotTo(HaveOccurred())
+}
+
+func (c *kubeadmCluster) kubectl(ctx context.Context, args ...string) string {
+	GinkgoHelper()
+	printed, err := c.RunKubectl(ctx, lab.Command{Kubeconfig: c.kubeconfig(), Args: args})
+	Expect(err).NotTo(HaveOccurred())
+	return printed
+}
+
+// nodes of the cluster by name.
+func (c *kubeadmCluster) nodes(ctx context.Context) map[string]corev1.Node {
+	GinkgoHelper()
+	list := &corev1.NodeList{}
+	Expect(c.workload.List(ctx, list)).To(Succeed())
+	found := map[string]corev1.Node{}
+	for _, node := range list.Items {
+		found[node.Name] = node
+	}
+	return found
+}
+
+// expectNodes compares Machines, EdgeMachines and Nodes: a control plane and a worker. The taints are those of a worker.
+func (c *kubeadmCluster) expectNodes(ctx context.Context, taints []corev1.Taint) {
+	GinkgoHelper()
+	machines := &clusterv1.MachineList{}
+	Expect(c.Client().List(ctx, machines, client.InNamespace(metav1.NamespaceDefault))).To(Succeed())
+	Expect(machines.Items).To(HaveLen(2))
+	nodes := c.nodes(ctx)
+	Expect(nodes).To(HaveLen(2))
+	controlPlanes := 0
+	for _, machine := range machines.Items {
+		edgeMachine := &infrav1.EdgeMachine{}
+		key := client.ObjectKey{Namespace: machine.Namespace, Name: machine.Spec.InfrastructureRef.Name}
+		Expect(c.Client().Get(ctx, key, edgeMachine)).To(Succeed())
+		node, found := nodes[machine.Status.NodeRef.Name]
+		Expect(found).To(BeTrue(), "Machine %s refers to Node %q", machine.Name, machine.Status.NodeRef.Name)
+		id := infrav1.ProviderIDPrefix + machine.Namespace + "/" + node.Name + "/" + edgeMachine.Name
+		Expect([]string{node.Spec.ProviderID, machine.Spec.ProviderID, edgeMachine.Spec.ProviderID}).To(HaveEach(id), "provider ID")
+		Expect(node.Name).To(Equal(edgeMachine.Status.Host))
+		Expect(node.Status.Addresses).To(ContainElement(corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: internalIP(edgeMachine)}))
+		wanted := taints
+		if util.IsControlPlaneMachine(&machine) {
+			controlPlanes++
+			wanted = append([]corev1.Taint{{Key: controlPlaneLabel, Effect: corev1.TaintEffectNoSchedule}}, taints...)
+		}
+		if taints == nil {
+			Expect(stage.IsNodeReady(node)).To(BeTrue(), "Node %s is ready", node.Name)
+		}
+		Expect(withoutTransient(node.Spec.Taints)).To(ConsistOf(wanted), "taints of %s", node.Name)
+	}
+	Expect(controlPlanes).To(Equal(1))
+}
+
+// withoutTransient leaves out the taints of a Node that is not ready, which Kubernetes itself puts on it.
+func withoutTransient(taints []corev1.Taint) []corev1.Taint {
+	var kept []corev1.Taint
+	for _, taint := range taints {
+		if !strings.HasPrefix(taint.Key, "node.kubernetes.io/") {
+			taint.TimeAdded = nil
+			kept = append(kept, taint)
+		}
+	}
+	return kept
+}
+
+func internalIP(machine *infrav1.EdgeMachine) string {
+	for _, address := range machine.Status.Addresses {
+		if address.Type == clusterv1.MachineInternalIP {
+			return address.Address
+		}
+	}
+	return "no address"
+}
+
+// expectCondition wants a condition of an object in namespace default, with a message when it is false.
+func (c *kubeadmCluster) expectCondition(ctx context.Context, object interface {
+	client.Object
+	conditions.Getter
+}, name, kind string, status metav1.ConditionStatus) {
+	GinkgoHelper()
+	Eventually(ctx, func(g Gomega) {
+		g.Expect(c.Client().Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceDefault, Name: name}, object)).To(Succeed())
+		found := conditions.Get(object, kind)
+		g.Expect(found).NotTo(BeNil())
+		g.Expect(found.Status).To(Equal(status), "%s: %s", kind, found.Message)
+		g.Expect(status == metav1.ConditionTrue || found.Message != "").To(BeTrue(), "%s says why", kind)
+	}).Should(Succeed())
+}
