@@ -12,6 +12,7 @@ import (
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
@@ -170,7 +171,8 @@ func (r *DataplaneReconciler) readSource(ctx context.Context, s *dataplaneScope)
 	return true, nil
 }
 
-// readSecret reads the data of a Secret in the EdgeCluster's namespace; nil when there is none.
+// readSecret reads the data of a Secret in the EdgeCluster's namespace; nil when there is none. One that is not watched is read again after
+// a while.
 func (r *DataplaneReconciler) readSecret(ctx context.Context, s *dataplaneScope, name string) (map[string][]byte, error) {
 	secret := &corev1.Secret{}
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: s.edgeCluster.Namespace, Name: name}, secret)
@@ -179,6 +181,9 @@ func (r *DataplaneReconciler) readSecret(ctx context.Context, s *dataplaneScope,
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading Secret %s: %w", name, err)
+	}
+	if _, watched := secret.Labels[clusterv1.ClusterNameLabel]; !watched {
+		s.requeueAfter = secretAge
 	}
 	if secret.Data == nil {
 		return map[string][]byte{}, nil

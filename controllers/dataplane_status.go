@@ -30,6 +30,8 @@ const (
 	patience = 15 * time.Minute
 	// retrySecret is when a Secret is looked for again that may lack the label by which it is watched.
 	retrySecret = 30 * time.Second
+	// secretAge is when a Secret without that label is read again: it may have another content.
+	secretAge = 10 * time.Minute
 	// retryServed is when a kind is asked for again that the API server does not serve yet.
 	retryServed = 5 * time.Second
 	// retryConnection is when an API server is asked again that did not answer.

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/controllers/clustercache"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
@@ -263,6 +264,26 @@ func TestIndexSecrets(t *testing.T) {
 	}
 	if got := indexSecrets(&infrav1.EdgeCluster{}); len(got) > 0 {
 		t.Errorf("a site without Secrets has %v", got)
+	}
+}
+
+// A Secret without the label of a cluster is not watched: it is read again, so that another password is taken up.
+func TestReadSecretAgain(t *testing.T) {
+	secret := func(name string, labels map[string]string) *corev1.Secret {
+		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "sites", Name: name, Labels: labels}, Data: map[string][]byte{"password": []byte("a test password")}}
+	}
+	r := &DataplaneReconciler{Client: fake.NewClientBuilder().WithObjects(
+		secret("watched", map[string]string{clusterv1.ClusterNameLabel: "edge"}), secret("plain", nil),
+	).Build()}
+	for name, want := range map[string]time.Duration{"watched": 0, "plain": 10 * time.Minute, "missing": 0} {
+		s := &dataplaneScope{edgeCluster: &infrav1.EdgeCluster{ObjectMeta: metav1.ObjectMeta{Namespace: "sites"}}}
+		data, err := r.readSecret(t.Context(), s, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := len(data["password"]) > 0; found != (name != "missing") || s.requeueAfter != want {
+			t.Errorf("%s: found %t, read again in %s, want %s", name, found, s.requeueAfter, want)
+		}
 	}
 }
 

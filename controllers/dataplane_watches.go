@@ -133,8 +133,8 @@ func (r *DataplaneReconciler) clusterNamed(ctx context.Context, namespace, name 
 	return []reconcile.Request{{NamespacedName: client.ObjectKey{Namespace: namespace, Name: cluster.Spec.InfrastructureRef.Name}}}
 }
 
-// clustersOfSecret are the sites that name a Secret. Only Secrets with the label of a cluster are in the cache; changes of others are
-// seen at the next periodic look.
+// clustersOfSecret are the sites that name a Secret. Only Secrets with the label of a cluster are in the cache; others are read again
+// every secretAge.
 func (r *DataplaneReconciler) clustersOfSecret(ctx context.Context, obj client.Object) []reconcile.Request {
 	list := &infrav1.EdgeClusterList{}
 	if err := r.Client.List(ctx, list, client.InNamespace(obj.GetNamespace()), client.MatchingFields{secretIndex: obj.GetName()}, client.UnsafeDisableDeepCopy); err != nil {
