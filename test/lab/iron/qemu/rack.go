@@ -224,11 +224,11 @@ func (r *Rack) Shutdown(ctx context.Context, key types.NamespacedName) error {
 	if running == nil {
 		return r.PowerOff(key)
 	}
+	u.note("power: button pressed")
 	if err := u.command(ctx, "system_powerdown", nil); err != nil {
 		r.config.Log.Info("A machine cannot be asked to switch itself off", "machine", key, "reason", err.Error())
 		return r.PowerOff(key)
 	}
-	u.note("power: button pressed")
 	select {
 	case <-running.Done():
 	case <-ctx.Done():
