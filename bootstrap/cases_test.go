@@ -34,7 +34,7 @@ type renderCase struct {
 func renderCases(t testing.TB) []renderCase {
 	t.Helper()
 	arp := infrav1.ControlPlaneVIP{Mode: infrav1.VIPModeARP}
-	bgp := infrav1.ControlPlaneVIP{Mode: infrav1.VIPModeBGP, Image: "registry.example.com/kube-vip:v1.2.3", BGP: &infrav1.VIPBGP{
+	bgp := infrav1.ControlPlaneVIP{Mode: infrav1.VIPModeBGP, Image: "registry.example.com/kube-vip:v1.2.2", BGP: &infrav1.VIPBGP{
 		ASNumber: 64512,
 		Peers:    []infrav1.VIPBGPPeer{{Address: "192.0.2.1", ASNumber: 64500}, {Address: "2001:db8::1", ASNumber: 4200000000, MultiHop: new(true)}},
 	}}

@@ -19,7 +19,7 @@ import (
 )
 
 // DefaultKubeVIPImage is the kube-vip release whose settings the static pod follows.
-const DefaultKubeVIPImage = "ghcr.io/kube-vip/kube-vip:v1.2.3"
+const DefaultKubeVIPImage = "ghcr.io/kube-vip/kube-vip:v1.2.2"
 
 const (
 	kubeVIPPath = "/etc/kubernetes/manifests/kube-vip.yaml"

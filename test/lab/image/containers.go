@@ -27,26 +27,21 @@ const (
 	AgentImage       = "ghcr.io/edgemetal/edge-agent:" + EdgeMetalVersion
 	// ShellImage has Debian's busybox for pods of tests: sh, sleep, nslookup, wget, httpd, nc and so on.
 	ShellImage = "ghcr.io/edgemetal/lab-shell:" + EdgeMetalVersion
-
-	flannelRepository = "ghcr.io/flannel-io/flannel"
+	// FlannelImage has flannel's daemon with the backend host-gw, for a pod of each node in the host's network. It is
+	// not flannel's own image: see test/tools/flannel.
+	FlannelImage = "ghcr.io/edgemetal/lab-flannel:" + EdgeMetalVersion
 )
-
-// FlannelImage is the name of flannel's image in Node: flanneld, and busybox's sh.
-func FlannelImage(box tools.Toolbox) (string, error) {
-	version, err := box.Version(tools.Flannel)
-	return flannelRepository + ":" + version, err
-}
 
 // programs that images are made of, by their names in the toolbox.
 type programs struct {
 	tools.Paths
-	manager, agent, pause string
+	manager, agent, pause, flannel string
 }
 
 // hostPrograms builds what Node holds.
 func (b builder) hostPrograms(ctx context.Context) (programs, error) {
 	defer b.step("building programs")()
-	names := []string{tools.Kubelet, tools.Kubeadm, tools.Kubectl, tools.Containerd, tools.ContainerdShim, tools.ContainerdCtr, tools.Flannel}
+	names := []string{tools.Kubelet, tools.Kubeadm, tools.Kubectl, tools.Containerd, tools.ContainerdShim, tools.ContainerdCtr}
 	if !b.registry {
 		names = append(names, tools.KubeAPIServer, tools.KubeControllerManager, tools.KubeScheduler, tools.KubeProxy,
 			tools.NodeEtcd, tools.NodeEtcdctl, tools.CoreDNS, tools.KubeVIP)
@@ -60,7 +55,11 @@ func (b builder) hostPrograms(ctx context.Context) (programs, error) {
 		return programs{}, err
 	}
 	pause, err := b.box.Pause(ctx)
-	return programs{Paths: paths, manager: tree.Manager, agent: tree.EdgeAgent, pause: pause}, err
+	if err != nil {
+		return programs{}, err
+	}
+	flannel, err := b.box.Flannel(ctx)
+	return programs{Paths: paths, manager: tree.Manager, agent: tree.EdgeAgent, pause: pause, flannel: flannel}, err
 }
 
 // wanted are the names of the container images that kubeadm expects.
@@ -88,17 +87,13 @@ func split(reference string) (string, string) {
 	return base, tag
 }
 
-// own are the images that no registry has in this form: flannel's comes without its CNI plugin, in whose
-// place a line of shell writes the configuration of Debian's plugins.
-func (p programs) own(flannel string) map[string]oci.Spec {
+// own are the images that no registry has.
+func (p programs) own() map[string]oci.Spec {
 	return map[string]oci.Spec{
 		ManagerImage: {Programs: map[string]string{"/manager": p.manager}, Files: accounts(), Entrypoint: []string{"/manager"}, User: "65532:65532"},
 		AgentImage:   {Programs: map[string]string{"/edge-agent": p.agent}, Files: accounts(), Entrypoint: []string{"/edge-agent"}},
-		flannel: {
-			Programs: map[string]string{"/opt/bin/flanneld": p.Paths[tools.Flannel]}, Files: accounts(),
-			System: []string{"/usr/sbin/nft", "/bin/busybox"}, Links: map[string]string{"/bin/sh": "busybox"}, Entrypoint: []string{"/opt/bin/flanneld"},
-		},
-		ShellImage: {System: []string{"/bin/busybox"}, Links: applets(), Files: accounts(), Entrypoint: []string{"/bin/sh"}},
+		FlannelImage: {Programs: map[string]string{"/flanneld": p.flannel}, Files: accounts(), Entrypoint: []string{"/flanneld"}},
+		ShellImage:   {System: []string{"/bin/busybox"}, Links: applets(), Files: accounts(), Entrypoint: []string{"/bin/sh"}},
 	}
 }
 
@@ -178,16 +173,14 @@ func applets() map[string]string {
 // containers assembles or pulls all images of Node, by name. The layers' files are below work.
 func (b builder) containers(ctx context.Context, p programs, wanted []string, tree, work string) (map[string]v1.Image, error) {
 	defer b.step("assembling container images")()
-	flannel, err := FlannelImage(b.box)
-	if err != nil {
-		return nil, err
-	}
-	specs, images := p.own(flannel), map[string]v1.Image{}
+	specs, images := p.own(), map[string]v1.Image{}
 	if b.registry {
 		for _, reference := range append(slices.Clone(wanted), bootstrap.DefaultKubeVIPImage) {
-			if images[reference], err = oci.Pull(ctx, reference); err != nil {
+			image, err := oci.Pull(ctx, reference)
+			if err != nil {
 				return nil, err
 			}
+			images[reference] = image
 		}
 	} else {
 		genuine, err := p.genuine(wanted)
@@ -197,9 +190,11 @@ func (b builder) containers(ctx context.Context, p programs, wanted []string, tr
 		maps.Copy(specs, genuine)
 	}
 	for reference, spec := range specs {
-		if images[reference], err = spec.Build(tree, work); err != nil {
+		image, err := spec.Build(tree, work)
+		if err != nil {
 			return nil, fmt.Errorf("assemble %s: %w", reference, err)
 		}
+		images[reference] = image
 	}
 	return images, nil
 }

@@ -65,10 +65,7 @@ func (b builder) node(ctx context.Context) (Image, error) {
 	}
 	packages := slices.Concat(rootfs.packages, added)
 	slices.Sort(packages)
-	image := Image{Name: Node, KubernetesVersion: version, Packages: slices.Compact(packages)}
-	if image.ContainerImages, err = b.names(p, wanted); err != nil {
-		return Image{}, err
-	}
+	image := Image{Name: Node, KubernetesVersion: version, Packages: slices.Compact(packages), ContainerImages: p.names(wanted)}
 	return b.cached(ctx, image, k, func(ctx context.Context, work, target string) error {
 		tree := filepath.Join(work, "tree")
 		if err := b.populate(ctx, rootfs, p, wanted, work, tree); err != nil {
@@ -79,15 +76,11 @@ func (b builder) node(ctx context.Context) (Image, error) {
 }
 
 // names of the container images, sorted.
-func (b builder) names(p programs, wanted []string) ([]string, error) {
-	flannel, err := FlannelImage(b.box)
-	if err != nil {
-		return nil, err
-	}
-	names := append(slices.Collect(maps.Keys(p.own(flannel))), bootstrap.DefaultKubeVIPImage)
+func (p programs) names(wanted []string) []string {
+	names := append(slices.Collect(maps.Keys(p.own())), bootstrap.DefaultKubeVIPImage)
 	names = append(names, wanted...)
 	slices.Sort(names)
-	return names, nil
+	return names
 }
 
 // nodeKey hashes programs by content: those of this repository keep their names when they change.
@@ -101,7 +94,7 @@ func (b builder) nodeKey(r rootfs, added []string, p programs, wanted []string) 
 		// Built once and then kept under a name with the version.
 		sums[name] = filepath.Base(path)
 	}
-	for name, path := range map[string]string{"manager": p.manager, "edge-agent": p.agent, "pause": p.pause} {
+	for name, path := range map[string]string{"manager": p.manager, "edge-agent": p.agent, "pause": p.pause, "flanneld": p.flannel} {
 		if sums[name], err = disk.SHA256(path); err != nil {
 			return "", err
 		}

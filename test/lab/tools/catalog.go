@@ -40,7 +40,6 @@ const (
 	ContainerdCtr  = "ctr"
 	CoreDNS        = "coredns"
 	KubeVIP        = "kube-vip"
-	Flannel        = "flanneld"
 )
 
 // recipe says how a tool is built. module is a folder of test/tools whose go.mod pins requirement.
@@ -123,10 +122,6 @@ func hostRecipes() map[string]recipe {
 		KubeVIP: {
 			module: "kubevip", requirement: "github.com/kube-vip/kube-vip", cold: "1 minute",
 			stamps: []stamp{{"main", []string{"Version"}}},
-		},
-		Flannel: {
-			module: "flannel", requirement: "github.com/flannel-io/flannel", cold: "1 minute",
-			stamps: []stamp{{"github.com/flannel-io/flannel/pkg/version", []string{"Version"}}},
 		},
 	}
 }

@@ -135,6 +135,11 @@ func (b Toolbox) Pause(ctx context.Context) (string, error) {
 	return b.fromTree(ctx, "pause", filepath.Join(b.Root, "test"), "./lab/image/pause", "10 seconds")
 }
 
+// Flannel builds flannel's daemon with the backend that the lab uses, like Manager.
+func (b Toolbox) Flannel(ctx context.Context) (string, error) {
+	return b.fromTree(ctx, "flanneld", filepath.Join(b.Root, "test", "tools", "flannel"), ".", "1 minute")
+}
+
 func (b Toolbox) cache() string { return filepath.Join(b.Root, ".cache", "tools") }
 
 func (b Toolbox) ensure(ctx context.Context, name string, r recipe) (string, error) {
