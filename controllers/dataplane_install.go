@@ -136,5 +136,21 @@ func (r *DataplaneReconciler) await(ctx context.Context, s *dataplaneScope, rule
 	if err != nil {
 		return "", err
 	}
+	if !s.isShown(schema.FromAPIVersionAndKind(rule.APIVersion, rule.ObjectKind), object) {
+		return notTakenUp, nil
+	}
 	return judge(), nil
+}
+
+// notTakenUp is what is awaited of an object whose status is that of an older version.
+const notTakenUp = "its last change has not been taken up yet"
+
+// isShown tells whether the cache shows what was applied of an object last. Until then its status is not to be trusted; the event that
+// shows it brings the next look, which is not left to chance.
+func (s *dataplaneScope) isShown(gvk schema.GroupVersionKind, cached client.Object) bool {
+	shown := s.memory.applied.IsShown(apply.Key{GroupVersionKind: gvk, Namespace: cached.GetNamespace(), Name: cached.GetName()}, cached)
+	if !shown {
+		s.requeueAfter = retryServed
+	}
+	return shown
 }

@@ -12,6 +12,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -123,9 +124,14 @@ func unproved(pod *rolloutPod, reports map[string]nodeReport, needsProof bool) s
 func (r *DataplaneReconciler) rollOut(ctx context.Context, s *dataplaneScope, i int) (proceed, error) {
 	for _, rolling := range s.sets[i].rollouts {
 		daemons := &appsv1.DaemonSet{}
-		if err := s.applier.Cache.Get(ctx, rolling.key, daemons); err != nil {
+		if err := s.applier.Cache.Get(ctx, rolling.key, daemons); apierrors.IsNotFound(err) {
 			// Just created; the cache learns of it.
-			return true, client.IgnoreNotFound(err)
+			continue
+		} else if err != nil {
+			return false, fmt.Errorf("reading DaemonSet %s: %w", rolling.key, err)
+		}
+		if !s.isShown(appsv1.SchemeGroupVersion.WithKind("DaemonSet"), daemons) {
+			return s.wait(infrav1.RollingOutReason, "%s: %s", rolling.key.Name, notTakenUp), nil
 		}
 		status := daemons.Status
 		if status.ObservedGeneration == daemons.Generation && status.UpdatedNumberScheduled == status.DesiredNumberScheduled {

@@ -14,14 +14,17 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/controllers/clustercache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/calico"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/internal/apply"
 )
@@ -146,6 +149,42 @@ func TestRolloutPod(t *testing.T) {
 	}
 	if !newRolloutPod(pod, "2").outdated {
 		t.Error("a pod of another template is not outdated")
+	}
+}
+
+// Right after a change the cache still has the DaemonSet as it was: all pods up to date. That must not end a rollout before it begins.
+func TestRolloutAwaitsTheCache(t *testing.T) {
+	daemons := &appsv1.DaemonSet{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "d", Generation: 1},
+		Status:     appsv1.DaemonSetStatus{ObservedGeneration: 1, DesiredNumberScheduled: 3, CurrentNumberScheduled: 3, UpdatedNumberScheduled: 3, NumberReady: 3},
+	}
+	inventory := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "inventory"}, Data: map[string]string{
+		"objects.json": `[{"group":"apps","version":"v1","kind":"DaemonSet","namespace":"ns","name":"d","hash":"h","seen":"of generation 2"}]`,
+	}}
+	c := fake.NewClientBuilder().WithObjects(daemons, inventory).WithStatusSubresource(daemons).Build()
+	rule := calico.Readiness{Kind: calico.RolledOut, APIVersion: "apps/v1", ObjectKind: "DaemonSet", Namespace: "ns", Name: "d"}
+	set := stepObjects{rollouts: []rollout{{key: client.ObjectKeyFromObject(daemons)}}}
+	set.Ready = []calico.Readiness{rule}
+	look := func(inventory string) (*dataplaneScope, proceed) {
+		t.Helper()
+		applied, err := apply.Load(t.Context(), c, client.ObjectKey{Namespace: "ns", Name: inventory})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &dataplaneScope{edgeCluster: &infrav1.EdgeCluster{}, memory: &siteMemory{applied: applied}, sets: []stepObjects{set}}
+		s.applier = apply.Applier{Live: c, Cache: c}
+		goOn, err := (&DataplaneReconciler{}).rollOut(t.Context(), s, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s, goOn
+	}
+	s, goOn := look("inventory")
+	if goOn || s.condition.Reason != infrav1.RollingOutReason || s.condition.Message != "d: its last change has not been taken up yet" || s.requeueAfter == 0 {
+		t.Errorf("goes on %t, again in %s: %s: %s", goOn, s.requeueAfter, s.condition.Reason, s.condition.Message)
+	}
+	if s, goOn := look("of somebody else's"); !goOn {
+		t.Errorf("waits for an object that was not applied: %s", s.condition.Message)
 	}
 }
 

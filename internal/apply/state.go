@@ -15,6 +15,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -101,6 +102,13 @@ func (s *State) Knows(objects []Object) bool {
 	})
 }
 
+// IsShown tells whether an object as the cache has it shows what was applied of it last; objects that were not applied here always do.
+// Until then its status tells of an older version.
+func (s *State) IsShown(key Key, cached client.Object) bool {
+	r := s.records[key]
+	return r == nil || r.seen == fingerprint(meta.AsPartialObjectMetadata(cached))
+}
+
 // announce objects that are about to be applied, so that they are found and removed even if nothing more is written.
 func (s *State) announce(objects []Object) (isNew bool) {
 	for _, o := range objects {
@@ -170,14 +178,14 @@ func store(ctx context.Context, c client.Client, inventory *corev1.ConfigMap) er
 
 // fingerprint tells states of an object apart. Where the API server counts changes of the specification, changes of the status
 // leave it the same.
-func fingerprint(meta *metav1.PartialObjectMetadata) string {
-	state := "v" + meta.ResourceVersion
-	if meta.Generation != 0 {
-		state = "g" + strconv.FormatInt(meta.Generation, 10)
+func fingerprint(object *metav1.PartialObjectMetadata) string {
+	state := "v" + object.ResourceVersion
+	if object.Generation != 0 {
+		state = "g" + strconv.FormatInt(object.Generation, 10)
 	}
 	sum := fnv.New64a()
 	// Maps are marshalled in the order of their keys, and these cannot fail.
-	data, _ := json.Marshal([]any{meta.UID, state, meta.Labels, meta.Annotations, meta.DeletionTimestamp.IsZero()})
+	data, _ := json.Marshal([]any{object.UID, state, object.Labels, object.Annotations, object.DeletionTimestamp.IsZero()})
 	_, _ = sum.Write(data)
 	return strconv.FormatUint(sum.Sum64(), 36)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -152,6 +153,25 @@ func TestState(t *testing.T) {
 	}
 	if err := c.Get(t.Context(), key, stored); err != nil {
 		t.Errorf("it is not made again: %v", err)
+	}
+}
+
+// What the cache has from before a change tells nothing of it.
+func TestIsShown(t *testing.T) {
+	of := func(generation int64) *appsv1.DaemonSet {
+		return &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "d", UID: "u", Generation: generation}}
+	}
+	object := newObject(t, of(0))
+	s := &State{records: map[Key]*record{object.Key: {}}}
+	s.records[object.Key].remember(object, meta.AsPartialObjectMetadata(of(2)), nil, time.Now())
+	if s.IsShown(object.Key, of(1)) {
+		t.Error("a version from before is taken for what was applied")
+	}
+	if !s.IsShown(object.Key, of(2)) {
+		t.Error("what was applied is not recognised")
+	}
+	if other := (Key{GroupVersionKind: object.GroupVersionKind, Namespace: "ns", Name: "other"}); !s.IsShown(other, of(1)) {
+		t.Error("an object of somebody else's is waited for")
 	}
 }
 
