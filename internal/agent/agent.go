@@ -5,8 +5,10 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,15 +21,11 @@ import (
 const (
 	// interval between looks when nothing happens.
 	interval = 5 * time.Second
-	// hurriedInterval while the tunnel is missing or incomplete: VPP tells of no interface that it makes.
+	// hurriedInterval while the tunnel is missing or incomplete, or the guard is not in force: VPP tells of no interface that it makes.
 	hurriedInterval = 700 * time.Millisecond
-	// settle is how long events are gathered before a look.
-	settle = 100 * time.Millisecond
 	// patience is how long a backend that starts is waited for before the Node is told that it cannot be reached: a restart of the
 	// agent changes nothing.
 	patience = 10 * time.Second
-	// reportTimeout of all requests of one report.
-	reportTimeout = 10 * time.Second
 	// maxRounds of actions in one look: what one does may need another.
 	maxRounds = 3
 )
@@ -44,27 +42,35 @@ type Agent struct {
 	memory   memory
 	started  time.Time
 	// last is what the last look found; nil before the first.
-	last atomic.Pointer[Status]
-	// problem was last logged; the same is not logged twice.
-	problem string
+	last       atomic.Pointer[Status]
+	complaints *complaints
+	// told is the verdict that was last logged.
+	told string
 }
 
 // New makes an agent. The function fileKey returns the public key of the host's private key, empty when there is none.
 func New(config Config, backend Backend, client rest.Interface, fileKey func() (string, error), log *slog.Logger) *Agent {
+	complaints := &complaints{log: log, last: map[string]string{}}
 	return &Agent{
-		config: config, backend: backend, nodes: NewNodes(client), fileKey: fileKey, log: log, now: time.Now, memory: memory{},
-		reporter: &reporter{client: client, node: config.Node, mode: config.Mode, now: time.Now},
+		config: config, backend: backend, nodes: NewNodes(client, config.Node), fileKey: fileKey, log: log, now: time.Now, memory: memory{},
+		reporter: newReporter(client, config.Node, config.Mode, complaints), complaints: complaints,
 	}
 }
 
 // Run looks after the node until ctx is done.
 func (a *Agent) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	var background sync.WaitGroup
+	defer func() {
+		cancel()
+		background.Wait()
+	}()
 	a.started = a.now()
 	failed := make(chan error, 1)
-	go func() { failed <- a.backend.Run(ctx) }()
-	go a.nodes.Run(ctx)
+	background.Go(func() { failed <- a.backend.Run(ctx) })
+	background.Go(func() { a.nodes.Run(ctx) })
+	background.Go(func() { a.reporter.run(ctx) })
+	schedule := schedule{}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -74,14 +80,14 @@ func (a *Agent) Run(ctx context.Context) error {
 		case err := <-failed:
 			return err
 		case <-a.backend.Changed():
-			timer.Reset(settle)
+			timer.Reset(schedule.event(a.now()))
 			continue
 		case <-a.nodes.Changed():
-			timer.Reset(settle)
+			timer.Reset(schedule.event(a.now()))
 			continue
 		case <-timer.C:
 		}
-		timer.Reset(a.look(ctx))
+		timer.Reset(schedule.looked(a.now(), a.look(ctx)))
 	}
 }
 
@@ -95,14 +101,13 @@ func (a *Agent) look(ctx context.Context) time.Duration {
 			reason = fmt.Sprintf("there is no Node %s", a.config.Node)
 		}
 		if a.now().Sub(a.started) > hurriedInterval {
-			a.complain("Waiting", reason)
+			a.complaints.note("Waiting", errors.New(reason))
 		}
 		return hurriedInterval
 	}
+	a.complaints.note("Waiting", nil)
 	fileKey, err := a.fileKey()
-	if err != nil {
-		a.complain("Cannot read the host's key", err.Error())
-	}
+	a.complaints.note("Cannot read the host's key", err)
 	e := a.config.expectation(nodes, fileKey, a.memory, a.now())
 	proved := a.reporter.latest(own)
 	e.Proved = proved != nil && proved.Status == corev1.ConditionTrue
@@ -118,8 +123,15 @@ func (a *Agent) look(ctx context.Context) time.Duration {
 	if o.Unreachable != "" && a.now().Sub(a.started) < patience {
 		return hurriedInterval
 	}
-	a.tell(ctx, own, verdict)
-	if verdict.Reason == encryption.ReasonTunnelMissing || verdict.Reason == encryption.ReasonTunnelDown {
+	a.tell(own, verdict)
+	return pause(e, o, verdict)
+}
+
+// pause is how long to wait for the next look when nothing happens.
+func pause(e encryption.Expectation, o encryption.Observation, verdict encryption.Verdict) time.Duration {
+	bare := verdict.Reason == encryption.ReasonTunnelMissing || verdict.Reason == encryption.ReasonTunnelDown
+	unguarded := e.Mode == encryption.ModeRequired && o.Unreachable == "" && !o.Guard.InForce && o.Guard.Problem == ""
+	if bare || unguarded {
 		return hurriedInterval
 	}
 	return interval
@@ -128,43 +140,53 @@ func (a *Agent) look(ctx context.Context) time.Duration {
 // complete observes, and does what is to be done, until there is nothing left to do.
 func (a *Agent) complete(ctx context.Context, e encryption.Expectation) encryption.Observation {
 	o := a.backend.Observe(ctx, e)
+	var err error
 	for range maxRounds {
 		actions := encryption.Actions(e, o)
 		if len(actions) == 0 {
 			break
 		}
-		err := a.backend.Act(ctx, e, actions)
+		err = a.backend.Act(ctx, e, actions)
 		o = a.backend.Observe(ctx, e)
 		if err != nil {
-			a.complain("Cannot complete the dataplane", err.Error())
 			if !o.Guard.InForce && o.Guard.Problem == "" && actions[0].Kind == encryption.InstallGuard {
 				o.Guard.Problem = err.Error()
 			}
 			break
 		}
 	}
+	a.complaints.note("Cannot complete the dataplane", err)
 	return o
 }
 
-// tell reports the verdict, and logs it when it has changed.
-func (a *Agent) tell(ctx context.Context, own *corev1.Node, verdict encryption.Verdict) {
-	if before := a.reporter.latest(own); before == nil || before.Reason != verdict.Reason || before.Message != truncate(verdict.Message) {
+// tell has the verdict reported, and logs it when it has changed. It does not wait: what the dataplane lacks must not go without because
+// the API server does not answer.
+func (a *Agent) tell(own *corev1.Node, verdict encryption.Verdict) {
+	if told := verdict.Reason + ": " + verdict.Message; told != a.told {
+		a.told = told
 		a.log.Info("Verdict", "encrypted", verdict.Encrypted, "reason", verdict.Reason, "message", verdict.Message)
 	}
-	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
-	defer cancel()
-	if err := a.reporter.report(ctx, own, verdict); err != nil && ctx.Err() == nil {
-		a.complain("Cannot report", err.Error())
-	}
+	a.reporter.post(own, verdict)
 }
 
-// complain logs a problem, once while it lasts.
-func (a *Agent) complain(what, problem string) {
-	if a.problem == what+problem {
-		return
+// complaints logs problems, each once while it lasts.
+type complaints struct {
+	log  *slog.Logger
+	mu   sync.Mutex
+	last map[string]string
+}
+
+// note takes what is the matter with something, nil when nothing is.
+func (c *complaints) note(what string, problem error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case problem == nil:
+		delete(c.last, what)
+	case c.last[what] != problem.Error():
+		c.last[what] = problem.Error()
+		c.log.Warn(what, "reason", problem)
 	}
-	a.problem = what + problem
-	a.log.Warn(what, "reason", problem)
 }
 
 func findNode(nodes []*corev1.Node, name string) *corev1.Node {

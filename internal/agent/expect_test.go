@@ -135,10 +135,7 @@ func TestTrimNode(t *testing.T) {
 		n.Status.Images = []corev1.ContainerImage{{Names: []string{"i"}}}
 		n.Status.Conditions = append(n.Status.Conditions, corev1.NodeCondition{Type: "Other"}, corev1.NodeCondition{Type: encryption.NodeCondition, Reason: "r", LastHeartbeatTime: at})
 	})
-	trimmed, err := trimNode(node)
-	if err != nil {
-		t.Fatal(err)
-	}
+	trimmed := trimNode(node, "a")
 	want := testNode("a", "key", at.Time, func(n *corev1.Node) {
 		n.Spec.Taints = []corev1.Taint{{Key: encryption.NotReadyTaint}}
 		n.Status.Conditions = append(n.Status.Conditions, corev1.NodeCondition{Type: encryption.NodeCondition, Reason: "r", LastHeartbeatTime: at})
@@ -154,6 +151,9 @@ func TestTrimNode(t *testing.T) {
 	beat.Status.Conditions[1].Reason = "s"
 	if sameNode(want, beat) {
 		t.Error("another reason is no change")
+	}
+	if diff := cmp.Diff(testNode("a", "key", at.Time), trimNode(node, "b")); diff != "" {
+		t.Error("trimmed for another agent (-want +got):\n" + diff)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
 )
 
-// stalled is the age of the last look at which the agent is not alive: several looks, and reports that time out.
+// stalled is the age of the last look at which the agent is not alive: several looks at a dataplane that hardly answers.
 const stalled = time.Minute
 
 // metrics tells Prometheus of the last look.

@@ -50,8 +50,8 @@ func NewClient(config *rest.Config) (rest.Interface, error) {
 	return client, nil
 }
 
-// NewNodes watches the Nodes that client reads.
-func NewNodes(client rest.Interface) *Nodes {
+// NewNodes watches the Nodes that client reads, for the agent of one of them.
+func NewNodes(client rest.Interface, own string) *Nodes {
 	n := &Nodes{client: client, changed: make(chan struct{}, 1)}
 	notify := func() {
 		select {
@@ -62,7 +62,7 @@ func NewNodes(client rest.Interface) *Nodes {
 	n.store, n.informer = cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: cache.NewListWatchFromClient(client, "nodes", metav1.NamespaceAll, fields.Everything()),
 		ObjectType:    &corev1.Node{},
-		Transform:     trimNode,
+		Transform:     func(item any) (any, error) { return trimNode(item, own), nil },
 		Handler: cache.ResourceEventHandlerFuncs{
 			AddFunc:    func(any) { notify() },
 			DeleteFunc: func(any) { notify() },
@@ -96,11 +96,12 @@ func (n *Nodes) list() ([]*corev1.Node, bool) {
 	return nodes, true
 }
 
-// trimNode keeps of a Node what the verdict and its report need.
-func trimNode(item any) (any, error) {
+// trimNode keeps of a Node what the verdict needs, and of the agent's own what its report needs. What other agents report is left out: it
+// decides nothing here, and if each agent looked whenever another one reports, a change would make all look at all.
+func trimNode(item any, own string) any {
 	node, ok := item.(*corev1.Node)
 	if !ok {
-		return item, nil
+		return item
 	}
 	trimmed := &corev1.Node{ObjectMeta: metav1.ObjectMeta{
 		Name: node.Name, UID: node.UID, ResourceVersion: node.ResourceVersion, DeletionTimestamp: node.DeletionTimestamp,
@@ -112,27 +113,28 @@ func trimNode(item any) (any, error) {
 		}
 	}
 	trimmed.Spec.Unschedulable = node.Spec.Unschedulable
-	for _, taint := range node.Spec.Taints {
-		if taint.Key == encryption.NotReadyTaint {
-			trimmed.Spec.Taints = append(trimmed.Spec.Taints, taint)
-		}
-	}
 	for _, address := range node.Status.Addresses {
 		if address.Type == corev1.NodeInternalIP {
 			trimmed.Status.Addresses = append(trimmed.Status.Addresses, address)
 		}
 	}
-	for _, condition := range node.Status.Conditions {
-		switch condition.Type {
-		case corev1.NodeReady:
-			trimmed.Status.Conditions = append(trimmed.Status.Conditions, corev1.NodeCondition{
-				Type: condition.Type, Status: condition.Status, LastTransitionTime: condition.LastTransitionTime,
-			})
-		case encryption.NodeCondition:
-			trimmed.Status.Conditions = append(trimmed.Status.Conditions, condition)
+	if ready := condition(node, corev1.NodeReady); ready != nil {
+		trimmed.Status.Conditions = append(trimmed.Status.Conditions, corev1.NodeCondition{
+			Type: ready.Type, Status: ready.Status, LastTransitionTime: ready.LastTransitionTime,
+		})
+	}
+	if node.Name != own {
+		return trimmed
+	}
+	for _, taint := range node.Spec.Taints {
+		if taint.Key == encryption.NotReadyTaint {
+			trimmed.Spec.Taints = append(trimmed.Spec.Taints, taint)
 		}
 	}
-	return trimmed, nil
+	if reported := condition(node, encryption.NodeCondition); reported != nil {
+		trimmed.Status.Conditions = append(trimmed.Status.Conditions, *reported)
+	}
+	return trimmed
 }
 
 // sameNode tells whether nothing has changed but versions and heartbeats.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,16 +27,83 @@ const (
 	maxMessage = 1024
 	// component names the agent in events.
 	component = "edge-agent"
+	// reportTimeout of all requests of one report.
+	reportTimeout = 10 * time.Second
 )
 
-// reporter writes the verdict to the agent's own Node.
+// reporter writes the verdict to the agent's own Node, and keeps nobody waiting.
 type reporter struct {
-	client rest.Interface
-	node   string
-	mode   encryption.Mode
-	now    func() time.Time
+	client     rest.Interface
+	node       string
+	mode       encryption.Mode
+	now        func() time.Time
+	complaints *complaints
+	// posted receives when there is something to report.
+	posted chan struct{}
+
+	mu sync.Mutex
+	// next is what to report; nil when it is being reported.
+	next *posting
+	// current is being reported, until done or aborted; nil when nothing is.
+	current *posting
+	abort   context.CancelFunc
 	// written is the condition that was last written; the watch brings it back a moment later.
 	written *corev1.NodeCondition
+}
+
+// posting is a verdict, and the Node when it was reached.
+type posting struct {
+	node    *corev1.Node
+	verdict encryption.Verdict
+}
+
+func newReporter(client rest.Interface, node string, mode encryption.Mode, complaints *complaints) *reporter {
+	return &reporter{client: client, node: node, mode: mode, now: time.Now, complaints: complaints, posted: make(chan struct{}, 1)}
+}
+
+// post has a verdict reported in the place of any earlier one that is not yet.
+func (r *reporter) post(node *corev1.Node, verdict encryption.Verdict) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.next = &posting{node: node, verdict: verdict}
+	if r.current != nil && r.current.verdict.Encrypted != verdict.Encrypted {
+		r.abort()
+	}
+	select {
+	case r.posted <- struct{}{}:
+	default: // One is waiting to be read.
+	}
+}
+
+// run reports what is posted until ctx is done.
+func (r *reporter) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.posted:
+			r.reportNext(ctx)
+		}
+	}
+}
+
+func (r *reporter) reportNext(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
+	defer cancel()
+	r.mu.Lock()
+	r.current, r.next, r.abort = r.next, nil, cancel
+	p := r.current
+	r.mu.Unlock()
+	if p == nil {
+		return // It was reported in the place of an earlier one.
+	}
+	err := r.report(ctx, p.node, p.verdict)
+	r.mu.Lock()
+	r.current = nil
+	r.mu.Unlock()
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		r.complaints.note("Cannot report", err)
+	}
 }
 
 // report makes the Node's condition and taint those of the verdict. A node that loses encryption is tainted before it is told; one that
@@ -69,6 +137,8 @@ func (r *reporter) report(ctx context.Context, node *corev1.Node, verdict encryp
 
 // latest is the condition that the Node has, or was given a moment ago.
 func (r *reporter) latest(node *corev1.Node) *corev1.NodeCondition {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	seen := condition(node, encryption.NodeCondition)
 	if r.written != nil && (seen == nil || seen.LastHeartbeatTime.Before(&r.written.LastHeartbeatTime)) {
 		return r.written
@@ -113,6 +183,8 @@ func (r *reporter) writeCondition(ctx context.Context, wanted corev1.NodeConditi
 	if err != nil {
 		return fmt.Errorf("writing condition %s of Node %s: %w", encryption.NodeCondition, r.node, err)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.written = &wanted
 	return nil
 }

@@ -1,0 +1,244 @@
+// Copyright 2026 The EdgeMetal Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+)
+
+// apiServer answers for Nodes and events as an API server does, without a network, so that its clients can run by a test's clock.
+type apiServer struct {
+	t      *testing.T
+	codecs serializer.CodecFactory
+
+	mu      sync.Mutex
+	nodes   map[string]*corev1.Node
+	events  []corev1.Event
+	watches []*io.PipeWriter
+	// hung is open while requests about a single Node get no answer; nil while they do.
+	hung chan struct{}
+	// wrote is called before each write of a Node.
+	wrote func(node, patch string)
+}
+
+func newAPIServer(t *testing.T, nodes ...*corev1.Node) *apiServer {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := corev1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	s := &apiServer{t: t, codecs: serializer.NewCodecFactory(scheme), nodes: map[string]*corev1.Node{}}
+	for _, node := range nodes {
+		s.nodes[node.Name] = node
+	}
+	return s
+}
+
+func (s *apiServer) client() rest.Interface {
+	s.t.Helper()
+	client, err := NewClient(&rest.Config{Host: "http://api.test", Transport: s, QPS: -1})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return client
+}
+
+// hang leaves requests about single Nodes without an answer until the function that it returns is called.
+func (s *apiServer) hang() func() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	hung := make(chan struct{})
+	s.hung = hung
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.hung = nil
+		close(hung)
+	}
+}
+
+// change changes a Node, and tells those who watch.
+func (s *apiServer) change(name string, change func(*corev1.Node)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	node := s.nodes[name].DeepCopy()
+	change(node)
+	s.put(node)
+}
+
+func (s *apiServer) put(node *corev1.Node) {
+	s.nodes[node.Name] = node
+	for _, w := range s.watches {
+		s.send(w, watch.Modified, node)
+	}
+}
+
+// node is a copy of one.
+func (s *apiServer) node(name string) *corev1.Node {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.nodes[name].DeepCopy()
+}
+
+// recorded are the reasons of the events.
+func (s *apiServer) recorded() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var reasons []string
+	for _, event := range s.events {
+		reasons = append(reasons, event.Reason)
+	}
+	return reasons
+}
+
+// RoundTrip implements http.RoundTripper.
+func (s *apiServer) RoundTrip(r *http.Request) (*http.Response, error) {
+	name, status := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/api/v1/nodes"), "/status")
+	name = strings.TrimPrefix(name, "/")
+	switch {
+	case r.Method == http.MethodPost:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		event := &corev1.Event{}
+		content, err := io.ReadAll(r.Body)
+		if err == nil {
+			_, _, err = s.codecs.UniversalDeserializer().Decode(content, nil, event)
+		}
+		if err != nil {
+			return nil, err
+		}
+		s.events = append(s.events, *event)
+		return answer(http.StatusCreated, event), nil
+	case name == "":
+		return s.list(r), nil
+	}
+	if err := s.waitHung(r.Context()); err != nil {
+		return nil, err
+	}
+	if r.Method != http.MethodPatch {
+		return answer(http.StatusOK, s.node(name)), nil
+	}
+	patch, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	return s.patch(name, patch, status), nil
+}
+
+func (s *apiServer) waitHung(ctx context.Context) error {
+	s.mu.Lock()
+	hung := s.hung
+	s.mu.Unlock()
+	if hung == nil {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-hung:
+		return nil
+	}
+}
+
+// patch writes the status or the rest of a Node.
+func (s *apiServer) patch(name string, patch []byte, status bool) *http.Response {
+	if s.wrote != nil {
+		s.wrote(name, string(patch))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	node := s.nodes[name].DeepCopy()
+	if status {
+		before, err := json.Marshal(node)
+		if err != nil {
+			s.t.Error(err)
+		}
+		after, err := strategicpatch.StrategicMergePatch(before, patch, corev1.Node{})
+		if err != nil {
+			s.t.Error(err)
+		}
+		node = &corev1.Node{}
+		if err := json.Unmarshal(after, node); err != nil {
+			s.t.Error(err)
+		}
+	} else if node.Spec.Taints = nil; json.Unmarshal(patch, node) != nil {
+		s.t.Errorf("patch %s", patch)
+	}
+	s.put(node)
+	return answer(http.StatusOK, node)
+}
+
+// list answers with the Nodes, or with a stream of them and of their changes.
+func (s *apiServer) list(r *http.Request) *http.Response {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.URL.Query().Get("watch") == "" {
+		list := &corev1.NodeList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "NodeList"}}
+		for _, node := range s.nodes {
+			list.Items = append(list.Items, *node)
+		}
+		return answer(http.StatusOK, list)
+	}
+	body, w := io.Pipe()
+	context.AfterFunc(r.Context(), func() { _ = w.CloseWithError(io.EOF) })
+	s.watches = append(s.watches, w)
+	initial := r.URL.Query().Get("sendInitialEvents") == "true"
+	var nodes []*corev1.Node
+	for _, node := range s.nodes {
+		nodes = append(nodes, node)
+	}
+	if initial {
+		go func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			for _, node := range nodes {
+				s.send(w, watch.Added, node)
+			}
+			s.send(w, watch.Bookmark, &corev1.Node{ObjectMeta: metav1.ObjectMeta{
+				ResourceVersion: "1", Annotations: map[string]string{metav1.InitialEventsAnnotationKey: "true"},
+			}})
+		}()
+	}
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {runtime.ContentTypeJSON}}, Body: body}
+}
+
+func (s *apiServer) send(w io.Writer, kind watch.EventType, node *corev1.Node) {
+	node = node.DeepCopy()
+	node.APIVersion, node.Kind = "v1", "Node"
+	event, err := json.Marshal(metav1.WatchEvent{Type: string(kind), Object: runtime.RawExtension{Object: node}})
+	if err != nil {
+		s.t.Error(err)
+	}
+	_, _ = w.Write(append(event, '\n')) // Nobody reads any more when the watch has ended.
+}
+
+func answer(code int, object runtime.Object) *http.Response {
+	if node, ok := object.(*corev1.Node); ok {
+		node.APIVersion, node.Kind = "v1", "Node"
+	}
+	content, err := json.Marshal(object)
+	if err != nil {
+		code = http.StatusInternalServerError
+	}
+	return &http.Response{StatusCode: code, Header: http.Header{"Content-Type": {runtime.ContentTypeJSON}}, Body: io.NopCloser(bytes.NewReader(content))}
+}
+
+// elapsed since the start of a test, by its clock.
+func elapsed(start time.Time) time.Duration { return time.Since(start).Round(time.Millisecond) }
