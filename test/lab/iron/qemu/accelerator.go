@@ -4,7 +4,9 @@
 package qemu
 
 import (
+	"bufio"
 	"context"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -16,20 +18,52 @@ const (
 	acceleratorTCG = "tcg"
 )
 
-// detect tells what can run machines: KVM only if QEMU really starts with it, since /dev/kvm may be there and
-// not work.
-func detect(ctx context.Context, program string) string {
+// trialTimeout is how long the firmware may take with KVM until it says something; it takes a second or two.
+const trialTimeout = 15 * time.Second
+
+// detect tells what can run machines. KVM must run the firmware until that looks for something to boot: on a
+// machine without virtualization of its own /dev/kvm can be there, and take commands, but not run all
+// instructions.
+func detect(ctx context.Context, program, firmware string) string {
 	device, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 	if err != nil {
 		return acceleratorTCG
 	}
 	_ = device.Close()
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	trial := exec.CommandContext(ctx, program, "-no-user-config", "-nodefaults", "-display", "none", "-machine", "q35", "-accel", "kvm", "-cpu", "max", "-S", "-qmp", "stdio")
-	trial.Stdin = strings.NewReader(`{"execute": "qmp_capabilities"} {"execute": "quit"}`)
-	if trial.Run() != nil {
-		return acceleratorTCG
+	if boots(ctx, program, firmware) {
+		return acceleratorKVM
 	}
-	return acceleratorKVM
+	return acceleratorTCG
+}
+
+// boots tells whether the firmware comes up with KVM.
+func boots(ctx context.Context, program, firmware string) bool {
+	ctx, cancel := context.WithTimeout(ctx, trialTimeout)
+	defer cancel()
+	output, input := io.Pipe()
+	trial := exec.CommandContext(ctx, program, "-no-user-config", "-nodefaults", "-display", "none", "-machine", "q35,smm=off,vmport=off",
+		"-accel", acceleratorKVM, "-cpu", "max", "-m", "256", "-bios", firmware, "-serial", "stdio")
+	trial.Stdout, trial.Stderr = input, input
+	if trial.Start() != nil {
+		return false
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = trial.Wait() // what it said is what counts
+		_ = input.Close()
+	}()
+	up := false
+	lines := bufio.NewScanner(output)
+	for lines.Scan() {
+		// BdsDxe is the firmware's boot manager.
+		up = strings.Contains(lines.Text(), "BdsDxe")
+		if up || strings.Contains(lines.Text(), "internal error") {
+			break
+		}
+	}
+	cancel()
+	_ = output.Close()
+	<-ended
+	return up
 }

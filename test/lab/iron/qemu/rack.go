@@ -110,7 +110,7 @@ func NewRack(c Config) (*Rack, error) {
 		config: c, images: newImageCache(c.ImageCache, c.ImageProgram, c.Log),
 		machines: map[types.NamespacedName]*unit{}, withheld: map[types.NamespacedName]bool{},
 	}
-	r.accelerator = sync.OnceValue(func() string { return cmp.Or(c.Accelerator, detect(context.Background(), c.Program)) })
+	r.accelerator = sync.OnceValue(func() string { return cmp.Or(c.Accelerator, detect(context.Background(), c.Program, c.Firmware)) })
 	return r, nil
 }
 

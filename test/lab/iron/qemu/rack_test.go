@@ -69,8 +69,8 @@ func testDrive() Drive {
 	return Drive{UserData: []byte("#cloud-config\n"), NetworkData: []byte(`{"links": []}`), MetaData: []byte(`{"uuid": "u"}`)}
 }
 
-// boots are what happened to the machine's first disk.
-func boots(t *testing.T, u *unit) string {
+// diskEvents are what happened to the machine's first disk.
+func diskEvents(t *testing.T, u *unit) string {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(u.dir, diskName(0)))
 	if err != nil {
@@ -115,7 +115,7 @@ func TestMachineLifecycle(t *testing.T) {
 	if err := rack.PowerOff(host1()); err != nil || rack.PoweredOn(host1()) {
 		t.Errorf("error %v, on %t", err, rack.PoweredOn(host1()))
 	}
-	if got := boots(t, u); got != "boot" {
+	if got := diskEvents(t, u); got != "boot" {
 		t.Errorf("a power cut: the disk saw %q", got)
 	}
 	if err := rack.PowerOn(t.Context(), host1(), machine); err != nil {
@@ -124,7 +124,7 @@ func TestMachineLifecycle(t *testing.T) {
 	if err := rack.Shutdown(t.Context(), host1()); err != nil || rack.PoweredOn(host1()) {
 		t.Errorf("error %v, on %t", err, rack.PoweredOn(host1()))
 	}
-	if got := boots(t, u); got != "boot boot shutdown" {
+	if got := diskEvents(t, u); got != "boot boot shutdown" {
 		t.Errorf("a shutdown: the disk saw %q", got)
 	}
 	for _, name := range []string{stateName, driveName, diskName(0), consoleName} {
@@ -176,7 +176,7 @@ func TestRestore(t *testing.T) {
 	if err := second.Restore(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := boots(t, second.unit(host1())); got != "boot boot" || !second.PoweredOn(host1()) {
+	if got := diskEvents(t, second.unit(host1())); got != "boot boot" || !second.PoweredOn(host1()) {
 		t.Errorf("the disk saw %q, on %t", got, second.PoweredOn(host1()))
 	}
 	if err := second.PowerOff(host1()); err != nil {
@@ -231,7 +231,7 @@ func TestStubbornSystemIsCutOff(t *testing.T) {
 	if err := rack.Shutdown(t.Context(), host1()); err != nil || rack.PoweredOn(host1()) {
 		t.Errorf("error %v, on %t", err, rack.PoweredOn(host1()))
 	}
-	if got := boots(t, rack.unit(host1())); got != "boot" {
+	if got := diskEvents(t, rack.unit(host1())); got != "boot" {
 		t.Errorf("the disk saw %q", got)
 	}
 }
