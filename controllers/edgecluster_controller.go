@@ -61,6 +61,10 @@ type clusterScope struct {
 	members []infrav1.EdgeMachine
 	// keyProblem is what is wrong with the cluster's pre-shared key; nil when nothing is.
 	keyProblem *metav1.Condition
+	// now is the time of the reconciliation.
+	now time.Time
+	// requeueAfter is when to look again although nothing has happened; 0 for never.
+	requeueAfter time.Duration
 }
 
 // Reconcile validates one EdgeCluster.
@@ -73,9 +77,12 @@ func (r *EdgeClusterReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 		return ctrl.Result{}, nil
 	}
 	before := edgeCluster.DeepCopy()
-	s := &clusterScope{edgeCluster: edgeCluster}
+	s := &clusterScope{edgeCluster: edgeCluster, now: time.Now()}
 	defer func() {
 		result, reterr = afterConflict(ctx, errors.Join(reterr, r.patchStatus(ctx, before, edgeCluster)))
+		if result.IsZero() {
+			result.RequeueAfter = s.requeueAfter
+		}
 	}()
 	cluster, err := util.GetOwnerCluster(ctx, r.Client, edgeCluster.ObjectMeta)
 	if client.IgnoreNotFound(err) != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
@@ -81,25 +82,50 @@ func describeUnencrypted(machine *infrav1.EdgeMachine, found *metav1.Condition) 
 	return fmt.Sprintf("%s: %s since %s (%s)", machine.Status.Host, found.Reason, timeOfDay(found.LastTransitionTime), shorten(found.Message, mostText))
 }
 
+// mostPatience is for how long a site that was ready stays so with one node that is not proved to be encrypted. A MachineHealthCheck of
+// half an hour acts within it.
+const mostPatience = time.Hour
+
 // siteConditions are those that a site needs to be ready.
 //
-// Cluster API's health checks replace no machine while the site is not ready. So a site that was ready stays ready while the trouble is
-// that of one node among others: its machine is not ready, EncryptionReady and DataplaneInstalled tell why, and a MachineHealthCheck can
-// replace it. Two nodes without encryption are the site's trouble: a key that is missing shows on every node.
+// Cluster API's health checks replace no machine while the site is not ready. So a site that was ready stays ready for an hour while the
+// trouble is that of one node among others: its machine is not ready, EncryptionReady and DataplaneInstalled tell why, and a
+// MachineHealthCheck can replace it. Two nodes without encryption are the site's trouble: a key that is missing shows on every node.
 func siteConditions(s *clusterScope) []string {
 	c := s.edgeCluster
 	// HostsAvailable is left out: a running cluster that asks for one more machine than there are hosts, as a rolling update
 	// does, has not become unavailable.
 	needed := []string{infrav1.NetworksValidCondition, infrav1.ControlPlaneEndpointReadyCondition}
 	missing, total := s.unencrypted()
-	oneOfMany := conditions.IsTrue(c, infrav1.ReadyCondition) && len(missing) <= 1 && total > 1 && s.keyProblem == nil
-	if hasDataplane(c) && (!oneOfMany || !isSettling(c)) {
+	bears := conditions.IsTrue(c, infrav1.ReadyCondition) && len(missing) <= 1 && total > 1 && s.keyProblem == nil && s.patienceLeft() > 0
+	if hasDataplane(c) && (!bears || !isSettling(c)) {
 		needed = append(needed, infrav1.DataplaneInstalledCondition)
 	}
-	if encryptionMode(c) == infrav1.EncryptionRequired && !oneOfMany {
+	if encryptionMode(c) == infrav1.EncryptionRequired && !bears {
 		needed = append(needed, infrav1.EncryptionReadyCondition)
 	}
 	return needed
+}
+
+// patienceLeft with nodes that are not encrypted. It is counted since EncryptionReady of the site turned, by this manager's clock: what a
+// machine says of the time comes from its host.
+func (s *clusterScope) patienceLeft() time.Duration {
+	judged := conditions.Get(s.edgeCluster, infrav1.EncryptionReadyCondition)
+	if judged == nil || judged.Status == metav1.ConditionTrue {
+		return mostPatience
+	}
+	return mostPatience - s.now.Sub(judged.LastTransitionTime.Time)
+}
+
+// summarizeSite makes the Ready condition of a site, which tells of a node that it bears with.
+func summarizeSite(s *clusterScope) metav1.Condition {
+	c := s.edgeCluster
+	ready := summarize(c, siteConditions(s), !c.DeletionTimestamp.IsZero())
+	if missing, total := s.unencrypted(); len(missing) > 0 && ready.Status == metav1.ConditionTrue && encryptionMode(c) == infrav1.EncryptionRequired {
+		ready.Message = fmt.Sprintf("%d of %d nodes not encrypted; see %s", len(missing), total, infrav1.EncryptionReadyCondition)
+		s.requeueAfter = s.patienceLeft()
+	}
+	return ready
 }
 
 // isSettling tells whether all of the dataplane is applied, and its pods are awaited.

@@ -45,7 +45,7 @@ func updateClusterStatus(ctx context.Context, s *clusterScope, hardwareOf hosts.
 		c.Status.FailureDomains = append(c.Status.FailureDomains, clusterv1.FailureDomain{Name: domain.Name, ControlPlane: &controlPlane})
 	}
 	slices.SortFunc(c.Status.FailureDomains, func(a, b clusterv1.FailureDomain) int { return cmp.Compare(a.Name, b.Name) })
-	conditions.Set(c, summarize(c, siteConditions(s), !c.DeletionTimestamp.IsZero()))
+	conditions.Set(c, summarizeSite(s))
 }
 
 func verdict(condition string, ok bool, reason, format string, args ...any) metav1.Condition {

@@ -255,27 +255,37 @@ func TestSiteNeedsItsDataplane(t *testing.T) {
 	}
 }
 
-// A node's trouble must not make the site unready: Cluster API would not replace the node then.
+// A node's trouble must not make the site unready: Cluster API would not replace the node then. It must not be borne in silence either,
+// nor for ever.
 func TestSiteThatWasReadyBearsOneNode(t *testing.T) {
 	good, bad := member("a", metav1.ConditionTrue, encryption.ReasonEncrypted), member("b", metav1.ConditionFalse, encryption.ReasonTunnelDown)
+	// What a host says of the time does not count.
+	bad.Status.Conditions[0].LastTransitionTime = metav1.NewTime(noon().Add(24 * time.Hour))
+	const told = "1 of 2 nodes not encrypted; see EncryptionReady"
 	for name, test := range map[string]struct {
 		wasReady  bool
 		members   []infrav1.EdgeMachine
 		dataplane string
+		since     time.Duration
 		want      bool
+		message   string
 	}{
-		"bring-up":                 {false, []infrav1.EdgeMachine{good, bad}, infrav1.DataplaneInstalledReason, false},
-		"one of two":               {true, []infrav1.EdgeMachine{good, bad}, infrav1.DataplaneInstalledReason, true},
-		"two of three":             {true, []infrav1.EdgeMachine{good, bad, bad}, infrav1.DataplaneInstalledReason, false},
-		"the only one":             {true, []infrav1.EdgeMachine{bad}, infrav1.DataplaneInstalledReason, false},
-		"its pods are awaited":     {true, []infrav1.EdgeMachine{good, bad}, infrav1.WaitingForDataplaneReason, true},
-		"a rollout":                {true, []infrav1.EdgeMachine{good, good}, infrav1.RollingOutReason, true},
-		"an invalid dataplane":     {true, []infrav1.EdgeMachine{good, good}, infrav1.DataplaneInvalidReason, false},
-		"pods awaited at bring-up": {false, []infrav1.EdgeMachine{good, good}, infrav1.WaitingForDataplaneReason, false},
+		"bring-up":                     {false, []infrav1.EdgeMachine{good, bad}, infrav1.DataplaneInstalledReason, time.Minute, false, ""},
+		"one of two":                   {true, []infrav1.EdgeMachine{good, bad}, infrav1.DataplaneInstalledReason, time.Minute, true, told},
+		"one of two, almost an hour":   {true, []infrav1.EdgeMachine{good, bad}, infrav1.DataplaneInstalledReason, 59 * time.Minute, true, told},
+		"one of two, for an hour":      {true, []infrav1.EdgeMachine{good, bad}, infrav1.DataplaneInstalledReason, time.Hour, false, ""},
+		"two of three":                 {true, []infrav1.EdgeMachine{good, bad, bad}, infrav1.DataplaneInstalledReason, time.Minute, false, ""},
+		"the only one":                 {true, []infrav1.EdgeMachine{bad}, infrav1.DataplaneInstalledReason, time.Minute, false, ""},
+		"its pods are awaited":         {true, []infrav1.EdgeMachine{good, bad}, infrav1.WaitingForDataplaneReason, time.Minute, true, told},
+		"its pods are awaited in vain": {true, []infrav1.EdgeMachine{good, bad}, infrav1.WaitingForDataplaneReason, time.Hour, false, ""},
+		"a rollout":                    {true, []infrav1.EdgeMachine{good, good}, infrav1.RollingOutReason, time.Minute, true, ""},
+		"a rollout of hours":           {true, []infrav1.EdgeMachine{good, good}, infrav1.RollingOutReason, 5 * time.Hour, true, ""},
+		"an invalid dataplane":         {true, []infrav1.EdgeMachine{good, good}, infrav1.DataplaneInvalidReason, time.Minute, false, ""},
+		"pods awaited at bring-up":     {false, []infrav1.EdgeMachine{good, good}, infrav1.WaitingForDataplaneReason, time.Minute, false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &infrav1.EdgeCluster{}
-			s := &clusterScope{edgeCluster: c, members: test.members}
+			s := &clusterScope{edgeCluster: c, members: test.members, now: noon()}
 			set := func(kind string, is bool, reason string) {
 				conditions.Set(c, verdict(kind, is, reason, ""))
 			}
@@ -283,9 +293,19 @@ func TestSiteThatWasReadyBearsOneNode(t *testing.T) {
 			set(infrav1.NetworksValidCondition, true, "R")
 			set(infrav1.ControlPlaneEndpointReadyCondition, true, "R")
 			set(infrav1.DataplaneInstalledCondition, test.dataplane == infrav1.DataplaneInstalledReason, test.dataplane)
-			conditions.Set(c, judgeClusterEncryption(s))
-			if got := summarize(c, siteConditions(s), false); (got.Status == metav1.ConditionTrue) != test.want {
+			judged := judgeClusterEncryption(s)
+			judged.LastTransitionTime = metav1.NewTime(noon().Add(-test.since))
+			conditions.Set(c, judged)
+			got := summarizeSite(s)
+			if (got.Status == metav1.ConditionTrue) != test.want || test.want && got.Message != test.message {
 				t.Errorf("ready is %s: %s", got.Status, got.Message)
+			}
+			want := time.Duration(0)
+			if test.message != "" {
+				want = time.Hour - test.since
+			}
+			if s.requeueAfter != want {
+				t.Errorf("looks again in %s, want %s", s.requeueAfter, want)
 			}
 		})
 	}

@@ -35,7 +35,9 @@ const (
 
 // Conditions of an EdgeCluster. Ready summarises NetworksValid, ControlPlaneEndpointReady, DataplaneInstalled and, with
 // encryption mode Required, EncryptionReady. HostsAvailable stands by itself, because a running cluster that asks for more
-// machines than there are hosts is still ready.
+// machines than there are hosts is still ready. So is one, for an hour at most, of which one node among others is not
+// encrypted any more, or whose dataplane's pods are awaited meanwhile: Ready then says so, and a MachineHealthCheck can
+// replace the node.
 const (
 	// NetworksValidCondition is true when the site's networks and the Cluster's pod and service networks do not overlap.
 	NetworksValidCondition = "NetworksValid"
