@@ -27,15 +27,20 @@ const (
 	AgentImage       = "ghcr.io/edgemetal/edge-agent:" + EdgeMetalVersion
 	// ShellImage has Debian's busybox for pods of tests: sh, sleep, nslookup, wget, httpd, nc and so on.
 	ShellImage = "ghcr.io/edgemetal/lab-shell:" + EdgeMetalVersion
-	// FlannelImage has flannel's daemon with the backend host-gw, for a pod of each node in the host's network. It is
-	// not flannel's own image: see test/tools/flannel.
-	FlannelImage = "ghcr.io/edgemetal/lab-flannel:" + EdgeMetalVersion
 )
+
+// FlannelImage is the name of the image with flannel's daemon, which has the backend host-gw, for a pod of each
+// node in the host's network. It is not flannel's own image: see test/tools/flannel.
+func FlannelImage(box tools.Toolbox) (string, error) {
+	version, err := box.FlannelVersion()
+	return "ghcr.io/edgemetal/lab-flannel:" + version, err
+}
 
 // programs that images are made of, by their names in the toolbox.
 type programs struct {
 	tools.Paths
 	manager, agent, pause, flannel string
+	flannelImage                   string
 }
 
 // hostPrograms builds what Node holds.
@@ -59,7 +64,13 @@ func (b builder) hostPrograms(ctx context.Context) (programs, error) {
 		return programs{}, err
 	}
 	flannel, err := b.box.Flannel(ctx)
-	return programs{Paths: paths, manager: tree.Manager, agent: tree.EdgeAgent, pause: pause, flannel: flannel}, err
+	if err != nil {
+		return programs{}, err
+	}
+	name, err := FlannelImage(b.box)
+	return programs{
+		Paths: paths, manager: tree.Manager, agent: tree.EdgeAgent, pause: pause, flannel: flannel, flannelImage: name,
+	}, err
 }
 
 // wanted are the names of the container images that kubeadm expects.
@@ -92,8 +103,10 @@ func (p programs) own() map[string]oci.Spec {
 	return map[string]oci.Spec{
 		ManagerImage: {Programs: map[string]string{"/manager": p.manager}, Files: accounts(), Entrypoint: []string{"/manager"}, User: "65532:65532"},
 		AgentImage:   {Programs: map[string]string{"/edge-agent": p.agent}, Files: accounts(), Entrypoint: []string{"/edge-agent"}},
-		FlannelImage: {Programs: map[string]string{"/flanneld": p.flannel}, Files: accounts(), Entrypoint: []string{"/flanneld"}},
-		ShellImage:   {System: []string{"/bin/busybox"}, Links: applets(), Files: accounts(), Entrypoint: []string{"/bin/sh"}},
+		p.flannelImage: {
+			Programs: map[string]string{"/opt/bin/flanneld": p.flannel}, Files: accounts(), Entrypoint: []string{"/opt/bin/flanneld"},
+		},
+		ShellImage: {System: []string{"/bin/busybox"}, Links: applets(), Files: accounts(), Entrypoint: []string{"/bin/sh"}},
 	}
 }
 

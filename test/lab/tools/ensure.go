@@ -140,6 +140,11 @@ func (b Toolbox) Flannel(ctx context.Context) (string, error) {
 	return b.fromTree(ctx, "flanneld", filepath.Join(b.Root, "test", "tools", "flannel"), ".", "1 minute")
 }
 
+// FlannelVersion is the version that Flannel has: "v0.28.10".
+func (b Toolbox) FlannelVersion() (string, error) {
+	return pinned(filepath.Join(b.Root, "test", "tools", "flannel"), "github.com/flannel-io/flannel")
+}
+
 func (b Toolbox) cache() string { return filepath.Join(b.Root, ".cache", "tools") }
 
 func (b Toolbox) ensure(ctx context.Context, name string, r recipe) (string, error) {

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command flanneld is flannel with its host-gw backend alone: on each node it routes the other nodes' pod
-// ranges to these nodes, and has the CNI plugin bridge connect the node's pods. The node's range is
-// the one that kube-controller-manager gave it.
+// ranges to these nodes, and writes the node's own range, which kube-controller-manager gave it, to a
+// file of the form that flannel's has.
 //
 // It is built here rather than taken as flannel's own command because that needs the SDK of a cloud, of
 // which Go's module proxy does not serve the wanted version.
@@ -11,13 +11,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"sync"
 	"syscall"
 
@@ -46,11 +44,11 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	config := flag.String("net-conf", "/etc/flannel/net-conf.json", "file with the cluster's network: {\"Network\": \"10.244.0.0/16\", \"Backend\": {\"Type\": \"host-gw\"}}")
-	address := flag.String("address", "", "the node's address, by which the others reach it")
-	cni := flag.String("cni-config", "/etc/cni/net.d/10-flannel.conflist", "file to write for the container runtime")
+	config := flag.String("net-config-path", "/etc/kube-flannel/net-conf.json", "file with the cluster's pod range: {\"Network\": \"10.244.0.0/16\", \"Backend\": {\"Type\": \"host-gw\"}}")
+	subnet := flag.String("subnet-file", "/run/flannel/subnet.env", "file to write, with the node's pod range and the MTU of pods")
+	uplinkName := flag.String("iface", "", "name or address of the interface to the other nodes; that of the default route when empty")
 	flag.Parse()
-	// The name of the node comes from NODE_NAME.
+	// The name of the node comes from NODE_NAME, else from the pod that POD_NAME and POD_NAMESPACE name.
 	manager, err := kube.NewSubnetManager(ctx, "", "", annotations, *config, true)
 	if err != nil {
 		return fmt.Errorf("watch the nodes: %w", err)
@@ -66,9 +64,9 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the network: %w", err)
 	}
-	uplink, err := ipmatch.LookupExtIface(*address, "", "", stack, ipmatch.PublicIPOpts{})
+	uplink, err := ipmatch.LookupExtIface(*uplinkName, "", "", stack, ipmatch.PublicIPOpts{})
 	if err != nil {
-		return fmt.Errorf("find the interface with the node's address %s: %w", *address, err)
+		return fmt.Errorf("find the interface to the other nodes: %w", err)
 	}
 	hostGateway, err := backend.NewManager(ctx, manager, uplink).GetBackend(backendType)
 	if err != nil {
@@ -80,60 +78,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("register the node: %w", err)
 	}
-	if err := writeConfig(*cni, routes.Lease().Subnet.String(), routes.MTU()); err != nil {
-		return err
+	own := routes.Lease()
+	if err := manager.HandleSubnetFile(*subnet, network, false, own.Subnet, own.IPv6Subnet, routes.MTU()); err != nil {
+		return fmt.Errorf("write %s: %w", *subnet, err)
 	}
-	klog.InfoS("Pods are connected", "pods", routes.Lease().Subnet.String(), "uplink", uplink.IfaceName, "address", uplink.ExtAddr)
+	klog.InfoS("Pods are connected", "pods", own.Subnet.String(), "uplink", uplink.IfaceName, "address", uplink.ExtAddr)
 	routes.Run(ctx)
 	return ctx.Err()
-}
-
-// list is a CNI network configuration list.
-type list struct {
-	CNIVersion string   `json:"cniVersion"`
-	Name       string   `json:"name"`
-	Plugins    []bridge `json:"plugins"`
-}
-
-// bridge is the configuration of the CNI plugin of that name.
-type bridge struct {
-	Type             string `json:"type"`
-	Bridge           string `json:"bridge"`
-	IsDefaultGateway bool   `json:"isDefaultGateway"`
-	// HairpinMode lets a pod reach itself through a Service.
-	HairpinMode bool `json:"hairpinMode"`
-	MTU         int  `json:"mtu"`
-	IPAM        ipam `json:"ipam"`
-}
-
-type ipam struct {
-	Type   string   `json:"type"`
-	Ranges [][]span `json:"ranges"`
-}
-
-type span struct {
-	Subnet string `json:"subnet"`
-}
-
-// writeConfig has the container runtime give the node's pods addresses of the subnet. The runtime reads the
-// file once it is complete.
-func writeConfig(path, subnet string, mtu int) error {
-	data, err := json.MarshalIndent(list{
-		CNIVersion: "0.4.0", Name: "flannel",
-		Plugins: []bridge{{
-			Type: "bridge", Bridge: "cni0", IsDefaultGateway: true, HairpinMode: true, MTU: mtu,
-			IPAM: ipam{Type: "host-local", Ranges: [][]span{{{Subnet: subnet}}}},
-		}},
-	}, "", "  ")
-	if err != nil {
-		return fmt.Errorf("marshal the CNI configuration: %w", err)
-	}
-	fresh := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
-	if err := os.WriteFile(fresh, append(data, '\n'), 0o600); err != nil {
-		return fmt.Errorf("write the CNI configuration: %w", err)
-	}
-	if err := os.Rename(fresh, path); err != nil {
-		return fmt.Errorf("write the CNI configuration: %w", err)
-	}
-	return nil
 }
