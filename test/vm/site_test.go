@@ -81,7 +81,7 @@ func (s *site) addresses(n int) map[string]netip.Addr {
 func (s *site) addHost(ctx context.Context, n int) {
 	GinkgoHelper()
 	name := stageHost(n)
-	hardwareOf, err := json.Marshal(bmov1.HardwareDetails{RAMMebibytes: 1024, CPU: bmov1.CPU{Count: 2}, NIC: s.nics(n)})
+	hardwareOf, err := json.Marshal(bmov1.HardwareDetails{RAMMebibytes: 1024, CPU: bmov1.CPU{Count: 1}, NIC: s.nics(n)})
 	Expect(err).NotTo(HaveOccurred())
 	var fixed []string
 	addresses := s.addresses(n)

@@ -25,14 +25,14 @@ const (
 
 	// bootTimeout bounds one boot, to the end of cloud-init. Under emulation on two cores, with two machines at a time, it takes about two
 	// minutes.
-	bootTimeout = 8 * time.Minute
+	bootTimeout = 15 * time.Minute
 	// settleTimeout bounds what takes a moment after a boot, such as LACP or an address of DHCP.
-	settleTimeout = time.Minute
+	settleTimeout = 3 * time.Minute
 	// answerTimeout bounds what the management cluster does.
-	answerTimeout = 2 * time.Minute
+	answerTimeout = 4 * time.Minute
 	pollInterval  = 2 * time.Second
 	// limit of one spec.
-	limit = 20 * time.Minute
+	limit = 30 * time.Minute
 	// clusterLimit is that of a whole cluster.
 	clusterLimit = 40 * time.Minute
 	// setupLimit bounds building an image and starting a lab.
