@@ -33,8 +33,8 @@ help: ## List the targets.
 build: ## Build bin/manager and bin/edge-agent.
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/manager ./cmd/edge-agent
 
-.PHONY: image
-image: ## Build the container images of manager and node agent for PLATFORMS (needs docker buildx).
+.PHONY: container-images
+container-images: ## Build the container images of manager and node agent for PLATFORMS (needs docker buildx).
 	docker buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) --target manager --tag $(IMAGE):$(VERSION) .
 	docker buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) --target edge-agent --tag $(AGENT_IMAGE):$(VERSION) .
 
@@ -62,6 +62,14 @@ test: ## Run all tests: unit tests with the race detector, then the lab, integra
 	$(MAKE) tools release
 	go -C test test -timeout $(TEST_TIMEOUT) ./...
 
+# Parts of `make test-vm`: hosts, faults, cluster, several of them separated by commas, or all.
+VM ?= all
+VM_TIMEOUT ?= 120m
+
+.PHONY: test-vm
+test-vm: tools release ## Boot QEMU machines and check them from inside (Debian, root); VM=hosts, faults, cluster or all.
+	EDGEMETAL_VM=$(VM) go -C test test -count 1 -v -timeout $(VM_TIMEOUT) ./vm -ginkgo.v
+
 .PHONY: verify
 verify: generate ## Check that generated files, modules and Go code are up to date.
 	git diff --exit-code -- $(GENERATED)
@@ -88,15 +96,22 @@ bench-sweep: ## The same for 100, 300 and 1,000 machines.
 
 ##@ Try
 
+# Hosts of `make quickstart`: simulated, or qemu for machines that really boot (Debian, root, half an hour the first time).
+HOSTS ?= simulated
+
 .PHONY: quickstart
-quickstart: release ## Bring up an encrypted cluster on simulated hosts in the local lab; QUICKSTART_FLAGS=--leak: with a fault.
-	$(LAB) quickstart $(QUICKSTART_FLAGS)
+quickstart: release ## Bring up an encrypted cluster in the local lab; QUICKSTART_FLAGS=--leak: with a fault; HOSTS=qemu: on virtual hosts.
+	$(LAB) quickstart --hosts $(HOSTS) $(QUICKSTART_FLAGS)
 
 .PHONY: quickstart-down
 quickstart-down: ## Stop the local lab.
 	$(LAB) down
 
 ##@ Tools
+
+.PHONY: image
+image: ## Build the disk images of virtual hosts (needs root on Debian) into .cache/images.
+	$(LAB) image
 
 .PHONY: tools
 tools: ## Build what the lab and the tests run (etcd, kube-apiserver, Cluster API, ...) into .cache/tools.
