@@ -30,10 +30,13 @@ const (
 	agentHost    = "/host"
 )
 
-// agentObjects are the node agent's namespace, access and pods.
+// agentObjects are the node agent's namespace, access and pods, and with mode Required what keeps pools within its guard.
 func agentObjects(in Input, d infrav1.Dataplane) []any {
 	objects := append([]any{namespace(encryption.AgentNamespace)}, agentAccess()...)
 	objects = append(objects, agentPolicy()...)
+	if d.Encryption.Mode == infrav1.EncryptionRequired {
+		objects = append(objects, poolPolicy(in, d)...)
+	}
 	return append(objects, agentDaemons(in, d))
 }
 

@@ -58,7 +58,7 @@ var _ = Describe("Upkeep", func() {
 		By("leaving users' fields and objects")
 		s.edit(ctx, felix, "user", "Debug", "spec", "logSeverityScreen")
 		policy := s.create(ctx, object(calicoAPI, "GlobalNetworkPolicy", "mine"), map[string]any{"order": int64(1)})
-		pool := s.create(ctx, object(calicoAPI, "IPPool", "mine"), map[string]any{"cidr": "10.250.0.0/16"})
+		pool := s.create(ctx, object(calicoAPI, "IPPool", "mine"), map[string]any{"cidr": "10.244.64.0/18", "ipipMode": "Always"})
 		s.change(ctx, withPeer)
 		Eventually(s.exists(ctx, object(calicoAPI, "BGPPeer", "edgemetal-tor"))).Should(BeTrue())
 		Eventually(s.installed(ctx)).Should(beInstalled())
@@ -66,6 +66,11 @@ var _ = Describe("Upkeep", func() {
 		Expect(s.field(ctx, felix, "spec", "logSeverityScreen")(Default)).To(Equal("Debug"))
 		Expect(s.managers(ctx, policy)(Default)).To(Equal([]string{"user"}))
 		Expect(s.managers(ctx, pool)(Default)).To(Equal([]string{"user"}))
+
+		By("refusing a pool that would be outside of what is encrypted and guarded")
+		outside := object(calicoAPI, "IPPool", "outside")
+		outside.Object["spec"] = map[string]any{"cidr": "10.250.0.0/16", "ipipMode": "Always"}
+		Expect(s.workload.Client.Create(ctx, outside)).To(MatchError(And(ContainSubstring("10.244.0.0/16"), ContainSubstring("use a part of that range"))))
 
 		By("finding after a restart what was changed meanwhile")
 		Expect(s.manager.Stop()).To(Succeed())
