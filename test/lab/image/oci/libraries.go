@@ -5,7 +5,6 @@ package oci
 
 import (
 	"debug/elf"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -86,8 +85,11 @@ func read(path string) (needs, error) {
 	if n.libraries, err = file.ImportedLibraries(); err != nil {
 		return needs{}, fmt.Errorf("read which libraries %s needs: %w", filepath.Base(path), err)
 	}
+	if file.Section(".gnu.version_r") == nil {
+		return n, nil
+	}
 	versions, err := file.DynamicVersionNeeds()
-	if err != nil && !errors.Is(err, elf.ErrNoSymbols) {
+	if err != nil {
 		return needs{}, fmt.Errorf("read which symbols %s needs: %w", filepath.Base(path), err)
 	}
 	for _, v := range versions {

@@ -7,6 +7,7 @@ import (
 	"archive/tar"
 	"errors"
 	"io"
+	"log"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -140,7 +141,7 @@ func TestSavedImagesAreReadBackByName(t *testing.T) {
 }
 
 func TestPullTakesTheImageOfTheRegistry(t *testing.T) {
-	server := httptest.NewServer(registry.New())
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()
 	reference := strings.TrimPrefix(server.URL, "http://") + "/coredns/coredns:v1.14.2"
 	ref, err := name.ParseReference(reference)
