@@ -5,6 +5,7 @@ package lab
 
 import (
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -82,9 +83,7 @@ func TestVirtualHostsHaveANetworkOfTheirOwn(t *testing.T) {
 			"EDGEMETAL_IMAGE_URL":      "http://127.64.12.2:5000/images/node.qcow2", "EDGEMETAL_IMAGE_CHECKSUM": "abc",
 		}},
 	} {
-		for name, value := range common {
-			tt.want[name] = value
-		}
+		maps.Copy(tt.want, common)
 		if diff := cmp.Diff(tt.want, tt.site.Variables()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.site.Nodes(), diff)
 		}

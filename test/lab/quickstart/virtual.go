@@ -39,6 +39,13 @@ func virtualScenario() scenario {
 	}
 }
 
+// withoutDataplane is for a network plugin that EdgeMetal does not install.
+func withoutDataplane() scenario {
+	s := virtualScenario()
+	s.patches = append(s.patches, patch{file: "no-dataplane.yaml", kind: "EdgeCluster"})
+	return s
+}
+
 // patch changes what the template makes, as a user would with kustomize.
 type patch struct {
 	// file in the inventory's folder for virtual hosts.
@@ -48,9 +55,7 @@ type patch struct {
 
 // runVirtual brings up a cluster without a dataplane of ours, as for somebody who installs a network plugin by himself.
 func runVirtual(ctx context.Context, access lab.Access, out io.Writer) error {
-	s := virtualScenario()
-	s.patches = append(s.patches, patch{file: "no-dataplane.yaml", kind: "EdgeCluster"})
-	q, err := newQuickstart(access, out, s)
+	q, err := newQuickstart(access, out, withoutDataplane())
 	if err != nil {
 		return err
 	}
