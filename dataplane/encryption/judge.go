@@ -131,10 +131,14 @@ func localFindings(e Expectation, o Observation) []Finding {
 
 // plainFix says what to do about an interface without encryption.
 func (e Expectation) plainFix(o Observation) string {
-	if e.Mode == ModeRequired && o.Guard.InForce {
-		return ", and the guard drops it: see that the Node at its other end publishes its key in " + PublicKeyAnnotation
+	fix := ": see that the Node at its other end publishes its key in " + PublicKeyAnnotation
+	if e.Protocol == IPsec {
+		fix = ": it is up without security associations; restart the pod calico-vpp-node of this node"
 	}
-	return ": see that the Node at its other end publishes its key in " + PublicKeyAnnotation
+	if e.Mode == ModeRequired && o.Guard.InForce {
+		return ", and the guard drops it" + fix
+	}
+	return fix
 }
 
 // toward names the node at the other end of the interface.

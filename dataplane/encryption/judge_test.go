@@ -157,7 +157,7 @@ func tunnelCases() []verdictCase {
 		{"IPIP that IPsec does not protect", func(s *site) {
 			s.onIPsec()
 			s.o.PlainTunnels, s.o.Associations = []PlainTunnel{{Interface: Interface{Name: "ipip0"}, Kind: "ipip", Remote: addressB}}, nil
-		}, ReasonPlaintextTunnel, []string{"ipip0", " to b "}, PeerFailed},
+		}, ReasonPlaintextTunnel, []string{"ipip0", " to b ", "security associations", "restart"}, PeerFailed},
 	}
 }
 

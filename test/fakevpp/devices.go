@@ -173,13 +173,41 @@ func encapsulationHandlers(put func(string, handler)) {
 		}
 		return details
 	}))
+	protectionHandlers(put)
 	vxlanHandlers(put)
+}
+
+// protectionHandlers give IPIP tunnels their IPsec security associations, as IKE does.
+func protectionHandlers(put func(string, handler)) {
+	put(on(func(s *state, request *ipsec.IpsecTunnelProtectUpdate) []api.Message {
+		l := s.link(request.Tunnel.SwIfIndex)
+		if l == nil || l.kind != kindIPIP {
+			return []api.Message{&ipsec.IpsecTunnelProtectUpdateReply{Retval: int32(api.INVALID_SW_IF_INDEX)}}
+		}
+		l.protection = &request.Tunnel
+		return []api.Message{&ipsec.IpsecTunnelProtectUpdateReply{}}
+	}))
+	put(on(func(s *state, request *ipsec.IpsecTunnelProtectDel) []api.Message {
+		l := s.link(request.SwIfIndex)
+		if l == nil || l.protection == nil {
+			return []api.Message{&ipsec.IpsecTunnelProtectDelReply{Retval: int32(api.NO_SUCH_ENTRY)}}
+		}
+		l.protection = nil
+		return []api.Message{&ipsec.IpsecTunnelProtectDelReply{}}
+	}))
+	put(on(func(s *state, request *ipsec.IpsecTunnelProtectDump) []api.Message {
+		var details []api.Message
+		for _, l := range s.sortedLinks() {
+			if l.protection != nil && (uint32(request.SwIfIndex) == none || uint32(request.SwIfIndex) == l.index) {
+				details = append(details, &ipsec.IpsecTunnelProtectDetails{Tun: *l.protection})
+			}
+		}
+		return details
+	}))
 }
 
 // vxlanHandlers make and list VXLAN tunnels, and answer what is asked beside.
 func vxlanHandlers(put func(string, handler)) {
-	// No tunnel of the fake is protected by IPsec.
-	put(on(func(*state, *ipsec.IpsecTunnelProtectDump) []api.Message { return nil }))
 	put(on((*state).changeVXLAN))
 	put(on(func(s *state, request *vxlan.VxlanTunnelV2Dump) []api.Message {
 		var details []api.Message

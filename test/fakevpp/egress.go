@@ -17,6 +17,7 @@ const (
 	protocolIPIP = 4
 	protocolTCP  = 6
 	protocolUDP  = 17
+	protocolESP  = 50
 )
 
 // vxlanPort is VXLAN's UDP port: RFC 7348.
@@ -38,7 +39,7 @@ type Outcome string
 
 // Outcomes of a packet that leaves a pod or the host.
 const (
-	// Encrypted: it left the uplink inside WireGuard.
+	// Encrypted: it left the uplink inside WireGuard or ESP.
 	Encrypted Outcome = "Encrypted"
 	// Dropped: it left nowhere.
 	Dropped Outcome = "Dropped"
@@ -129,6 +130,13 @@ func (s *state) send(id uint32, p Packet, count bool) Verdict {
 	case kindWireGuard:
 		return s.encrypt(l, way.gateway, count)
 	case kindIPIP:
+		if l.protection != nil {
+			verdict := s.send(0, Packet{Source: l.local, Destination: l.remote, Protocol: protocolESP}, count)
+			if verdict.Outcome == Plain {
+				verdict.Outcome = Encrypted
+			}
+			return verdict
+		}
 		return s.send(0, Packet{Source: l.local, Destination: l.remote, Protocol: protocolIPIP}, count)
 	case kindVXLAN:
 		return s.send(0, Packet{Source: l.local, Destination: l.remote, Protocol: protocolUDP, SourcePort: vxlanPort, DestinationPort: vxlanPort}, count)

@@ -16,6 +16,7 @@ import (
 	interfaces "go.fd.io/govpp/binapi/interface"
 	"go.fd.io/govpp/binapi/interface_types"
 	"go.fd.io/govpp/binapi/ip"
+	"go.fd.io/govpp/binapi/ipsec"
 )
 
 // kind of an interface.
@@ -54,8 +55,10 @@ type link struct {
 	tunnel                *tunnel
 	// remote and local end of an IPIP or VXLAN tunnel.
 	local, remote netip.Addr
-	rxPackets     uint64
-	txPackets     uint64
+	// protection of an IPIP tunnel by IPsec; nil when there is none.
+	protection *ipsec.IpsecTunnelProtect
+	rxPackets  uint64
+	txPackets  uint64
 }
 
 // featureKey names a feature on an arc of VPP's graph.

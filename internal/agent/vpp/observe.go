@@ -78,7 +78,7 @@ func (s *session) observe(ctx context.Context, e encryption.Expectation) (encryp
 	if o.Peers, err = s.peers(ctx, all); err != nil {
 		return o, err
 	}
-	if o.Associations, o.PlainTunnels, err = s.otherTunnels(ctx, all); err != nil {
+	if o.Associations, o.PlainTunnels, err = s.otherTunnels(ctx, all, e.Protocol); err != nil {
 		return o, err
 	}
 	routes, err := s.routes(ctx)
@@ -222,7 +222,7 @@ func (s *session) peers(ctx context.Context, all links) ([]encryption.Peer, erro
 }
 
 // otherTunnels are IPIP interfaces, protected by IPsec or not, and VXLAN interfaces.
-func (s *session) otherTunnels(ctx context.Context, all links) ([]encryption.Association, []encryption.PlainTunnel, error) {
+func (s *session) otherTunnels(ctx context.Context, all links, protocol encryption.Protocol) ([]encryption.Association, []encryption.PlainTunnel, error) {
 	protected := map[uint32]bool{}
 	remotes := map[uint32]netip.Addr{}
 	if s.noIPsec == nil {
@@ -248,10 +248,13 @@ func (s *session) otherTunnels(ctx context.Context, all links) ([]encryption.Ass
 	for index, link := range all {
 		kind := tunnelKind(link.InterfaceName)
 		at := encryption.Interface{Name: link.InterfaceName, Index: index}
+		// Calico makes the tunnels of IPsec down, and leaves it to IKE to bring each up with its associations (waitForIPsecSA in
+		// connectivity/ipsec.go): one that is down drops what is routed into it.
+		awaited := protocol == encryption.IPsec && kind == kindIPIP && !all.up(index)
 		switch {
 		case kind == "":
-		case protected[index]:
-			associations = append(associations, encryption.Association{Interface: at, Remote: remotes[index], Up: all.up(index)})
+		case protected[index] || awaited:
+			associations = append(associations, encryption.Association{Interface: at, Remote: remotes[index], Up: protected[index] && all.up(index)})
 		default:
 			plain = append(plain, encryption.PlainTunnel{Interface: at, Kind: kind, Remote: remotes[index]})
 		}
@@ -259,11 +262,14 @@ func (s *session) otherTunnels(ctx context.Context, all links) ([]encryption.Ass
 	return associations, plain, nil
 }
 
+// kindIPIP is the kind of IPIP interfaces.
+const kindIPIP = "ipip"
+
 // tunnelKind tells by VPP's naming what an interface is.
 func tunnelKind(name string) string {
 	switch {
-	case strings.HasPrefix(name, "ipip"):
-		return "ipip"
+	case strings.HasPrefix(name, kindIPIP):
+		return kindIPIP
 	case strings.HasPrefix(name, "vxlan"):
 		return "vxlan"
 	default:
