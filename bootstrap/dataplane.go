@@ -20,8 +20,11 @@ type Dataplane struct {
 	Type infrav1.DataplaneType
 	// Network that carries pods' traffic.
 	Network string
-	// HoldPods has the Node register with encryption.NotReadyTaint.
+	// HoldPods has the Node register with encryption.NotReadyTaint, and a host whose kernel carries pods' traffic drop, from its start,
+	// what would leave in clear.
 	HoldPods bool
+	// PodCIDRs and ServiceCIDRs of the cluster, by which such traffic is told.
+	PodCIDRs, ServiceCIDRs []netip.Prefix
 	// WireGuard is set when the host has a WireGuard key.
 	WireGuard *WireGuard
 }
@@ -138,7 +141,7 @@ func keyPart(dataplane *Dataplane, plan hostnet.Plan) (part, error) {
 		port = encryption.DefaultPort
 	}
 	if dataplane.Type != infrav1.DataplaneCalicoVPP {
-		return kernelKeyPart(string(dataplane.WireGuard.PrivateKey), port), nil
+		return kernelKeyPart(dataplane, port), nil
 	}
 	address, found := plan.Address(dataplane.Network)
 	if !found || !address.Addr().Is4() {
@@ -151,25 +154,37 @@ func keyPart(dataplane *Dataplane, plan hostnet.Plan) (part, error) {
 
 // kernelKeyPart makes the kernel's WireGuard device before the kubelet starts: Felix gives it a key of its own only when it has none.
 // Without wg the device is made by systemd-networkd, whose user has to be able to read the key (PrivateKeyFile= in systemd.netdev(5)).
-func kernelKeyPart(privateKey string, port int32) part {
-	return part{
+// The unit loads the guard first: after a restart of the host Calico may route pods' packets before the node agent runs.
+func kernelKeyPart(dataplane *Dataplane, port int32) part {
+	privateKey := string(dataplane.WireGuard.PrivateKey)
+	p := part{
 		files: []file{
 			{path: modulesPath, mode: 0o644, content: generatedComment + "wireguard\n"},
 			{path: encryption.KernelKeyFile, mode: 0o600, content: privateKey + "\n"},
-			{path: wireGuardScript, mode: 0o755, content: fmt.Sprintf(makeDevice, encryption.KernelDevice, port, encryption.KernelKeyFile, wireGuardNetdev, runtimeKey, runtimeNetdev)},
+			{path: wireGuardScript, mode: 0o755, content: fmt.Sprintf(makeDevice, encryption.KernelBootGuard, encryption.KernelDevice, port, encryption.KernelKeyFile, wireGuardNetdev, runtimeKey, runtimeNetdev)},
 			{path: wireGuardNetdev, mode: 0o644, content: fmt.Sprintf("%s[NetDev]\nName=%s\nKind=wireguard\n\n[WireGuard]\nListenPort=%d\nPrivateKeyFile=%s\n",
 				generatedComment, encryption.KernelDevice, port, runtimeKey)},
 			{path: "/etc/systemd/system/" + wireGuardUnit, mode: 0o644, content: fmt.Sprintf(makeDeviceUnit, encryption.KernelKeyFile, wireGuardScript)},
 		},
 		commands: []string{"modprobe wireguard", "systemctl daemon-reload && systemctl enable --now " + wireGuardUnit},
 	}
+	if dataplane.HoldPods {
+		p.files = append(p.files, file{path: encryption.KernelBootGuard, mode: 0o644, content: bootGuard(dataplane)})
+	}
+	return p
 }
 
 const (
-	// makeDevice does nothing when the device has a key.
+	// makeDevice does nothing to a device that has a key. systemd-networkd keeps no file of it: when it starts anew with one, it takes away
+	// all peers that Calico has given the device.
 	makeDevice = `#!/bin/sh
-# From cluster-api-provider-edgemetal: makes Calico's WireGuard device with the key of this host. It never prints the key.
+# From cluster-api-provider-edgemetal: drops what would leave in clear until the node agent does, and makes Calico's WireGuard device with
+# the key of this host. It never prints the key.
 set -eu
+guard=%s
+if [ -e "$guard" ] && ! nft -f "$guard"; then
+	echo "pods' traffic in clear is not dropped until the node agent runs: install nftables in the image" >&2
+fi
 device=%s port=%d key=%s
 netdev=%s runtime_key=%s runtime_netdev=%s
 if ip -V >/dev/null 2>&1 && wg --version >/dev/null 2>&1; then
@@ -185,6 +200,7 @@ if ! systemctl --quiet is-active systemd-networkd; then
 	exit 1
 fi
 mkdir -p "${runtime_key%%/*}" "${runtime_netdev%%/*}"
+trap 'rm -f "$runtime_key" "$runtime_netdev"' EXIT
 install -o root -g systemd-network -m 0640 "$key" "$runtime_key"
 install -m 0644 "$netdev" "$runtime_netdev"
 networkctl reload
@@ -199,7 +215,7 @@ exit 1
 	makeDeviceUnit = `# From cluster-api-provider-edgemetal.
 [Unit]
 Description=WireGuard device of Calico with the key of this host
-After=systemd-modules-load.service systemd-networkd.service
+After=systemd-modules-load.service systemd-networkd.service nftables.service firewalld.service
 Before=kubelet.service k3s.service k3s-agent.service rke2-server.service rke2-agent.service k0scontroller.service k0sworker.service
 ConditionPathExists=%s
 

@@ -27,11 +27,19 @@ func testKey() bootstrap.PrivateKey {
 	return bootstrap.PrivateKey(base64.StdEncoding.EncodeToString([]byte("edgemetal-test-key-do-not-use-it")))
 }
 
+func prefixes(ranges ...string) []netip.Prefix {
+	var parsed []netip.Prefix
+	for _, r := range ranges {
+		parsed = append(parsed, netip.MustParsePrefix(r))
+	}
+	return parsed
+}
+
 // dataplaneCases pair dataplanes with modes of encryption and networks.
 func dataplaneCases(t testing.TB) []renderCase {
 	t.Helper()
 	withKey := func(kind infrav1.DataplaneType, hold bool, port int32) *bootstrap.Dataplane {
-		return &bootstrap.Dataplane{Type: kind, Network: "cluster", HoldPods: hold, WireGuard: &bootstrap.WireGuard{PrivateKey: testKey(), Port: port}}
+		return &bootstrap.Dataplane{Type: kind, Network: "cluster", HoldPods: hold, PodCIDRs: prefixes("10.244.0.0/16"), ServiceCIDRs: prefixes("10.96.0.0/12"), WireGuard: &bootstrap.WireGuard{PrivateKey: testKey(), Port: port}}
 	}
 	cases := []struct {
 		name      string
@@ -145,7 +153,10 @@ func TestVPPExecFile(t *testing.T) {
 }
 
 // host is a folder with programs that note how they are called, and what the script of the WireGuard device reads and writes.
-type host struct{ root, bin string }
+type host struct {
+	root, bin string
+	guarded   bool
+}
 
 func newHost(t *testing.T, programs map[string]string) host {
 	t.Helper()
@@ -156,7 +167,7 @@ func newHost(t *testing.T, programs map[string]string) host {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"sh", "mkdir", "sleep", "cat"} {
+	for _, name := range []string{"sh", "mkdir", "sleep", "cat", "rm"} {
 		path, err := exec.LookPath(name)
 		if err != nil {
 			t.Fatal(err)
@@ -178,9 +189,20 @@ func newHost(t *testing.T, programs map[string]string) host {
 func (h host) run(t *testing.T) (printed string, calls []string, failure error) {
 	t.Helper()
 	in := input(t, []byte(k3sScript), staticNetwork())
-	in.Dataplane = &bootstrap.Dataplane{Type: infrav1.DataplaneCalicoNftables, Network: "cluster", WireGuard: &bootstrap.WireGuard{PrivateKey: testKey()}}
-	script := writtenFiles(t, in)["/etc/edgemetal/wireguard.sh"]
-	for _, dir := range []string{"/sys/", "/run/"} {
+	in.Dataplane = &bootstrap.Dataplane{
+		Type: infrav1.DataplaneCalicoNftables, Network: "cluster", HoldPods: h.guarded, PodCIDRs: prefixes("10.244.0.0/16"), WireGuard: &bootstrap.WireGuard{PrivateKey: testKey()},
+	}
+	files := writtenFiles(t, in)
+	script := files["/etc/edgemetal/wireguard.sh"]
+	if guard, found := files[encryption.KernelBootGuard]; found {
+		if err := os.MkdirAll(filepath.Join(h.root, "etc/edgemetal"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(h.root, encryption.KernelBootGuard), []byte(guard), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dir := range []string{"/sys/", "/run/", "/etc/edgemetal/guard"} {
 		script = strings.ReplaceAll(script, dir, h.root+dir)
 	}
 	command := exec.CommandContext(t.Context(), filepath.Join(h.bin, "sh"), "-c", script)
@@ -204,13 +226,24 @@ func TestWireGuardDevice(t *testing.T) {
 		hasWG      = "wg --version"
 	)
 	networkd := map[string]string{
-		"systemctl": "", "install": "", "networkctl": "cat /dev/null > ROOT/sys/class/net/wireguard.cali\n",
+		"systemctl": "", "install": "for last; do :; done\n: > \"$last\"\n",
+		"networkctl": "[ -e ROOT/run/edgemetal/wireguard.key ] && [ -e ROOT/run/systemd/network/80-edgemetal-wireguard.netdev ] && : > ROOT/sys/class/net/wireguard.cali\n",
+	}
+	noFiles := func(t *testing.T, h host) {
+		t.Helper()
+		for _, path := range []string{"run/edgemetal/wireguard.key", "run/systemd/network/80-edgemetal-wireguard.netdev"} {
+			if _, err := os.Stat(filepath.Join(h.root, path)); !os.IsNotExist(err) {
+				t.Errorf("/%s stays: %v", path, err)
+			}
+		}
 	}
 	for name, tc := range map[string]struct {
 		programs  map[string]string
 		hasDevice bool
+		guarded   bool
 		want      []string
 		fails     string
+		says      string
 	}{
 		"with wg": {programs: map[string]string{"ip": noDevice, "wg": "[ \"$1\" != show ] || echo '(none)'\n"},
 			want: []string{hasIP, hasWG, showDevice, "ip link add dev wireguard.cali type wireguard", publicKey, setKey}},
@@ -223,19 +256,26 @@ func TestWireGuardDevice(t *testing.T) {
 				"install -o root -g systemd-network -m 0640 /etc/edgemetal/wireguard.key /run/edgemetal/wireguard.key",
 				"install -m 0644 /etc/edgemetal/wireguard.netdev /run/systemd/network/80-edgemetal-wireguard.netdev", "networkctl reload"}},
 		"with systemd-networkd, device there": {programs: networkd, hasDevice: true, want: []string{""}},
-		"with neither":                        {programs: map[string]string{"systemctl": "exit 3\n"}, want: []string{isActive}, fails: "install wireguard-tools and iproute2"},
+		"with a guard": {programs: map[string]string{"nft": "", "ip": "", "wg": "echo 2wEfKG9yUUo6hNRK0uTdYyJEuJVDhJsmlqzFMNnAC2c=\n"}, guarded: true,
+			want: []string{"nft -f /etc/edgemetal/guard.nft", hasIP, hasWG, showDevice, publicKey}},
+		"with a guard that cannot be loaded": {programs: map[string]string{"nft": "exit 1\n", "ip": noDevice, "wg": "[ \"$1\" != show ] || echo '(none)'\n"}, guarded: true,
+			want: []string{"nft -f /etc/edgemetal/guard.nft", hasIP, hasWG, showDevice, "ip link add dev wireguard.cali type wireguard", publicKey, setKey}, says: "install nftables in the image"},
+		"with a guard and no nft": {programs: networkd, guarded: true, hasDevice: true, want: []string{""}, says: "install nftables in the image"},
+		"with neither":            {programs: map[string]string{"systemctl": "exit 3\n"}, want: []string{isActive}, fails: "install wireguard-tools and iproute2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t, tc.programs)
+			h.guarded = tc.guarded
 			if tc.hasDevice {
 				if err := os.WriteFile(filepath.Join(h.root, "sys/class/net/wireguard.cali"), nil, 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
 			printed, calls, err := h.run(t)
-			if (err != nil) != (tc.fails != "") || !strings.Contains(printed, tc.fails) || tc.fails == "" && printed != "" {
-				t.Errorf("got %v and %q, want failure %q", err, printed, tc.fails)
+			if (err != nil) != (tc.fails != "") || !strings.Contains(printed, tc.fails) || !strings.Contains(printed, tc.says) || tc.fails+tc.says == "" && printed != "" {
+				t.Errorf("got %v and %q, want failure %q and %q", err, printed, tc.fails, tc.says)
 			}
+			noFiles(t, h)
 			if diff := cmp.Diff(tc.want, calls); diff != "" {
 				t.Errorf("calls (-want +got):\n%s", diff)
 			}

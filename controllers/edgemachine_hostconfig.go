@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -133,6 +134,9 @@ func renderInput(s *machineScope, payload *corev1.Secret) bootstrap.Input {
 			Type:     cmp.Or(s.edgeCluster.Spec.Dataplane.Type, infrav1.DataplaneCalicoVPP),
 			Network:  dataplaneNetwork(s.edgeCluster),
 			HoldPods: s.requiresEncryption(),
+
+			PodCIDRs:     parsePrefixes(s.cluster.Spec.ClusterNetwork.Pods.CIDRBlocks),
+			ServiceCIDRs: parsePrefixes(s.cluster.Spec.ClusterNetwork.Services.CIDRBlocks),
 		}
 	}
 	if isControlPlane(s.machine) {
@@ -143,6 +147,17 @@ func renderInput(s *machineScope, payload *corev1.Secret) bootstrap.Input {
 		}
 	}
 	return input
+}
+
+// parsePrefixes leaves out what is no address range: a dataplane is refused with it.
+func parsePrefixes(ranges []string) []netip.Prefix {
+	var prefixes []netip.Prefix
+	for _, r := range ranges {
+		if prefix, err := netip.ParsePrefix(r); err == nil {
+			prefixes = append(prefixes, prefix.Masked())
+		}
+	}
+	return prefixes
 }
 
 func hostConfigSecret(s *machineScope, documents bootstrap.Output) *corev1apply.SecretApplyConfiguration {

@@ -11,6 +11,8 @@ const (
 	InstallGuard ActionKind = "InstallGuard"
 	// RemoveGuard takes the guard away and restores what was there.
 	RemoveGuard ActionKind = "RemoveGuard"
+	// RemoveBootGuard takes away what the host has loaded when it started, once the guard is in force.
+	RemoveBootGuard ActionKind = "RemoveBootGuard"
 	// CreateDevice makes the kernel's WireGuard device, with the host's key. Never with VPP, where the host's start-up file does.
 	CreateDevice ActionKind = "CreateDevice"
 	// SetKey gives a kernel device that has no key the host's, and the cluster's port.
@@ -58,8 +60,10 @@ func Actions(e Expectation, o Observation) []Action {
 // guardActions come first: nothing may leave in clear before the tunnel is there either.
 func guardActions(e Expectation, o Observation) []Action {
 	switch {
-	case e.Mode != ModeRequired && o.Guard.Present:
+	case e.Mode != ModeRequired && (o.Guard.Present || o.Guard.Boot):
 		return []Action{{Kind: RemoveGuard, Interface: o.Uplink}}
+	case o.Guard.InForce && o.Guard.Boot:
+		return []Action{{Kind: RemoveBootGuard}}
 	case e.Mode != ModeRequired || o.Guard.InForce || o.Guard.Problem != "" || len(e.PodCIDRs) == 0:
 		return nil
 	case o.Uplink.Name != "" || !o.Guard.Early:

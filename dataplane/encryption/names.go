@@ -40,6 +40,12 @@ const (
 	// KernelDevice is the name that Felix gives its WireGuard device (wireguardInterfaceName).
 	KernelDevice = "wireguard.cali"
 
+	// KernelBootGuard holds the nftables table that drops what would leave in clear until the node agent does.
+	KernelBootGuard = "/etc/edgemetal/guard.nft"
+
+	// BootGuardTable is the name of that table, of family inet.
+	BootGuardTable = "edgemetal_guard"
+
 	// VPPInterface is the name of the WireGuard interface that VPPExecFile creates.
 	VPPInterface = "wg0"
 

@@ -117,6 +117,8 @@ type Guard struct {
 	InForce bool
 	// Early is true when that part of it is there which needs no uplink: routes that drop. Always true where there is no such part.
 	Early bool
+	// Boot is true while what the host has loaded when it started drops as well: see KernelBootGuard.
+	Boot bool
 	// Problem says why it cannot be put in force; empty when nothing is known to be in its way.
 	Problem string
 	// Drops by rule.

@@ -80,7 +80,9 @@ func (b *Backend) act(e encryption.Expectation, action encryption.Action) error 
 	case encryption.InstallGuard:
 		return installGuard(e)
 	case encryption.RemoveGuard:
-		return removeGuard()
+		return errors.Join(removeGuard(), removeBootGuard())
+	case encryption.RemoveBootGuard:
+		return removeBootGuard()
 	case encryption.CreateDevice:
 		device := &netlink.Wireguard{LinkAttrs: netlink.LinkAttrs{Name: action.Interface.Name}}
 		if err := netlink.LinkAdd(device); err != nil {

@@ -64,7 +64,10 @@ func (b *Backend) observe(e encryption.Expectation) (encryption.Observation, err
 			o.PlainTunnels = append(o.PlainTunnels, plain)
 		}
 	}
-	o.Guard, err = observeGuard(e, uplinks)
+	if o.Guard, err = observeGuard(e, uplinks); err != nil {
+		return o, err
+	}
+	o.Guard.Boot, err = hasBootGuard()
 	return o, err
 }
 
