@@ -57,6 +57,10 @@ func load(ctx context.Context, containerd, ctr, work, root, archive string) erro
 	if err != nil || stopped != nil {
 		return fmt.Errorf("import container images: %w: containerd's last words: %s", errors.Join(err, stopped), tail(output.Bytes()))
 	}
+	// Each host's containerd makes an identity of its own.
+	if err := os.RemoveAll(filepath.Join(root, "io.containerd.grpc.v1.introspection")); err != nil {
+		return fmt.Errorf("remove containerd's identity: %w", err)
+	}
 	return nil
 }
 
