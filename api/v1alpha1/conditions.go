@@ -27,8 +27,8 @@ const (
 	// NodeLinkedCondition is true when the Node with our provider ID exists in the workload cluster.
 	NodeLinkedCondition = "NodeLinked"
 
-	// EncryptionReadyCondition is true when the node agent reports that all traffic between this node and every other is
-	// encrypted. On an EdgeCluster: when that holds for every machine; the message counts them and names who is missing, why, and
+	// EncryptionReadyCondition is true when the node agent reports that traffic between the pods of this node and those of every
+	// other is encrypted. On an EdgeCluster: when that holds for every machine; the message counts them and names who is missing, why, and
 	// since when. It is not set when encryption is disabled.
 	EncryptionReadyCondition = "EncryptionReady"
 )

@@ -35,7 +35,7 @@ func newMetrics(a *Agent) *metrics {
 	}
 	return &metrics{
 		agent:       a,
-		encrypted:   desc("encrypted", "1 while all traffic to all other nodes is encrypted, else 0."),
+		encrypted:   desc("encrypted", "1 while traffic from this node to the pods of all other nodes is encrypted, else 0."),
 		guard:       desc("guard_in_force", "1 while what would leave in clear is dropped, else 0."),
 		observed:    desc("observed_timestamp_seconds", "When the dataplane was last looked at."),
 		hugepages:   desc("hugepages_reserved", "Hugepages that the host has reserved, of any size."),
