@@ -39,6 +39,6 @@ func TrimNode(obj any) (any, error) {
 	}
 	node.ManagedFields = nil
 	reported := slices.DeleteFunc(slices.Clone(node.Status.Conditions), func(c corev1.NodeCondition) bool { return c.Type != encryption.NodeCondition })
-	node.Status = corev1.NodeStatus{Addresses: node.Status.Addresses, Conditions: reported}
+	node.Status = corev1.NodeStatus{Addresses: node.Status.Addresses, Conditions: reported, NodeInfo: corev1.NodeSystemInfo{BootID: node.Status.NodeInfo.BootID}}
 	return node, nil
 }

@@ -54,12 +54,15 @@ type EdgeMachineReconciler struct {
 	WatchFilterValue string
 	// NodeStartupTimeout is how long a Node is awaited before its machine says that something is wrong with the host.
 	NodeStartupTimeout time.Duration
+	// ReportTimeout is how long a node agent may be silent before its last report does not count any more.
+	ReportTimeout time.Duration
 
 	controller capicontroller.Controller
 	inventory  inventory
 	hosts      hosts.Writer
 	written    cache.Cache[writtenVersion]
 	published  cache.Cache[publishedNode]
+	reports    *nodeReports
 	started    time.Time
 }
 

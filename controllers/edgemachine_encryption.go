@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -58,9 +57,6 @@ func (s *machineScope) requiresEncryption() bool {
 	return encryptionMode(s.edgeCluster) == infrav1.EncryptionRequired
 }
 
-// reportTimeout is how old the node agent's last report may be: it renews it every two minutes.
-const reportTimeout = 5 * time.Minute
-
 // nodeEncryption is what the node agent reports on the Node; the zero value when it has not.
 func nodeEncryption(node *corev1.Node) corev1.NodeCondition {
 	i := slices.IndexFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type == encryption.NodeCondition })
@@ -70,17 +66,18 @@ func nodeEncryption(node *corev1.Node) corev1.NodeCondition {
 	return node.Status.Conditions[i]
 }
 
-// judgeEncryption mirrors what the node agent reports, as long as it does.
+// judgeEncryption mirrors what the node agent reports, as long as that counts.
 func (r *EdgeMachineReconciler) judgeEncryption(_ context.Context, s *machineScope) (proceed, error) {
 	if s.node == nil || !s.isEncrypted() {
 		return true, nil
 	}
-	now := time.Now()
-	judged := mirrorEncryption(s.node, now)
 	reported := nodeEncryption(s.node)
-	if age := now.Sub(reported.LastHeartbeatTime.Time); reported.Type != "" && age < reportTimeout {
-		s.lookAgainIn(reportTimeout - age)
+	if s.givenUp != nil && !isGivenUp(s.node) {
+		// It does not count, whether or not that could be written on the Node.
+		reported = *s.givenUp
+		reported.LastTransitionTime = metav1.Time{}
 	}
+	judged := mirrorEncryption(s.node.Name, reported)
 	if found := s.node.Annotations[encryption.PublicKeyAnnotation]; s.disputed && found != s.edgeMachine.Status.WireGuardPublicKey {
 		judged = metav1.Condition{Status: metav1.ConditionFalse, Reason: infrav1.KeyNotPublishedReason, Message: fmt.Sprintf(
 			"The annotation %s of Node %s was changed from %s to %q after it had been published; find out what changes it, it is set again in %s",
@@ -101,16 +98,11 @@ func (s *machineScope) setEncryption(judged metav1.Condition) {
 	conditions.Set(s.edgeMachine, judged)
 }
 
-// mirrorEncryption makes a condition of what the node agent reports.
-func mirrorEncryption(node *corev1.Node, now time.Time) metav1.Condition {
-	reported := nodeEncryption(node)
-	switch {
-	case reported.Type == "":
+// mirrorEncryption makes a condition of what is reported on a Node.
+func mirrorEncryption(node string, reported corev1.NodeCondition) metav1.Condition {
+	if reported.Type == "" {
 		return metav1.Condition{Status: metav1.ConditionUnknown, Reason: infrav1.WaitingForAgentReason, Message: fmt.Sprintf(
-			"The node agent has not reported on Node %s yet; see DataplaneInstalled of the EdgeCluster, and the pod %s on the node in namespace %s", node.Name, encryption.AgentName, encryption.AgentNamespace)}
-	case now.Sub(reported.LastHeartbeatTime.Time) >= reportTimeout:
-		return metav1.Condition{Status: metav1.ConditionUnknown, Reason: infrav1.WaitingForAgentReason, Message: fmt.Sprintf(
-			"The node agent has not reported on Node %s since %s; see the pod %s on the node in namespace %s", node.Name, timeOfDay(reported.LastHeartbeatTime), encryption.AgentName, encryption.AgentNamespace)}
+			"The node agent has not reported on Node %s yet; see DataplaneInstalled of the EdgeCluster, and the pod %s on the node in namespace %s", node, encryption.AgentName, encryption.AgentNamespace)}
 	}
 	mirrored := metav1.Condition{
 		Status: metav1.ConditionStatus(reported.Status), Reason: reported.Reason, Message: shorten(reported.Message, maxMessage), LastTransitionTime: reported.LastTransitionTime,

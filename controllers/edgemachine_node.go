@@ -56,7 +56,11 @@ func (r *EdgeMachineReconciler) linkNode(ctx context.Context, s *machineScope) (
 			"Node %s has provider ID %s instead of %s; it belongs to an earlier machine or to a kubelet argument: delete the Node or remove the argument", node.Name, node.Spec.ProviderID, s.edgeMachine.Spec.ProviderID), nil
 	}
 	if err := r.prepareNode(ctx, s, remote, node); err != nil {
-		return false, err
+		if s.givenUp == nil {
+			return false, err
+		}
+		_, judging := r.judgeEncryption(ctx, s)
+		return false, errors.Join(err, judging)
 	}
 	return s.reached(infrav1.NodeLinkedCondition, infrav1.NodeLinkedReason, "Node %s", s.node.Name), nil
 }
@@ -139,42 +143,65 @@ type publishedNode struct {
 	version string
 	key     string
 	domain  string
+	// silence is the heartbeat of the report that was given up; zero for none.
+	silence time.Time
 }
 
 // Key identifies the EdgeMachine.
 func (p publishedNode) Key() string { return string(p.machine) }
 
 // prepareNode publishes on the Node, in one request, the machine's public key and failure domain, and sets the provider ID and the
-// start-up taint where the kubelet has not. Other nodes must know the key before the Node's first route reaches them.
+// start-up taint where the kubelet has not. Other nodes must know the key before the Node's first route reaches them. When the node agent
+// has fallen silent, the Node gets the taint, and its condition says that nothing is known.
 func (r *EdgeMachineReconciler) prepareNode(ctx context.Context, s *machineScope, remote client.Client, node *corev1.Node) error {
 	s.node = node
+	r.checkReport(s, node)
 	wanted := s.wantedNode(node)
 	if equality.Semantic.DeepEqual(node, wanted) {
 		return nil
 	}
 	next := publishedNode{machine: s.edgeMachine.UID, node: node.UID, key: s.edgeMachine.Status.WireGuardPublicKey, domain: s.failureDomain()}
+	if isGivenUp(wanted) {
+		next.silence = nodeEncryption(wanted).LastHeartbeatTime.Time
+	}
 	last, written := r.published.Has(next.Key())
 	if written && last.node == node.UID {
 		if order, err := resourceversion.CompareResourceVersion(node.ResourceVersion, last.version); err == nil && order < 0 {
 			return apierrors.NewConflict(schema.GroupResource{Resource: "nodes"}, node.Name, errors.New("the cache has not seen our patch yet"))
 		}
-		if last.key == next.key && last.domain == next.domain {
+		if last.key == next.key && last.domain == next.domain && last.silence.Equal(next.silence) {
 			s.disputed = true
 			s.lookAgainIn(publishedTTL)
 			return nil
 		}
 	}
-	from := client.MergeFrom(node.DeepCopy())
-	if node.Spec.ProviderID != wanted.Spec.ProviderID || len(node.Spec.Taints) != len(wanted.Spec.Taints) {
-		// A merge patch replaces the list of taints, and a provider ID can be set only once.
-		from = client.MergeFromWithOptions(node.DeepCopy(), client.MergeFromWithOptimisticLock{})
-	}
-	if err := remote.Patch(ctx, wanted, from); err != nil {
-		return fmt.Errorf("preparing Node %s: %w", node.Name, err)
+	if err := writeNode(ctx, remote, node, wanted); err != nil {
+		return err
 	}
 	s.node, next.version = wanted, wanted.ResourceVersion
 	r.published.Add(next)
 	return nil
+}
+
+// writeNode makes a Node as it is wanted: what a node loses is taken from it before that is told.
+func writeNode(ctx context.Context, remote client.Client, node, wanted *corev1.Node) error {
+	condition := nodeEncryption(wanted)
+	isToldAnew := !equality.Semantic.DeepEqual(nodeEncryption(node), condition)
+	wanted.Status = *node.Status.DeepCopy()
+	if !equality.Semantic.DeepEqual(node, wanted) {
+		from := client.MergeFrom(node.DeepCopy())
+		if node.Spec.ProviderID != wanted.Spec.ProviderID || len(node.Spec.Taints) != len(wanted.Spec.Taints) {
+			// A merge patch replaces the list of taints, and a provider ID can be set only once.
+			from = client.MergeFromWithOptions(node.DeepCopy(), client.MergeFromWithOptimisticLock{})
+		}
+		if err := remote.Patch(ctx, wanted, from); err != nil {
+			return fmt.Errorf("preparing Node %s: %w", node.Name, err)
+		}
+	}
+	if !isToldAnew {
+		return nil
+	}
+	return giveUpReport(ctx, remote, wanted, condition)
 }
 
 // wantedNode is the Node as it should be.
@@ -188,17 +215,27 @@ func (s *machineScope) wantedNode(node *corev1.Node) *corev1.Node {
 	if domain := s.failureDomain(); domain != "" && hasDataplane(s.edgeCluster) {
 		wanted.Labels = withEntry(wanted.Labels, encryption.FailureDomainLabel, domain)
 	}
-	if s.needsStartUpTaint(node) {
+	if s.givenUp != nil {
+		wanted.Status.Conditions = withCondition(wanted.Status.Conditions, *s.givenUp)
+	}
+	if s.needsTaint(wanted) {
 		wanted.Spec.Taints = append(wanted.Spec.Taints, corev1.Taint{Key: encryption.NotReadyTaint, Effect: corev1.TaintEffectNoSchedule})
 	}
 	return wanted
 }
 
-// needsStartUpTaint tells whether the Node has registered without the taint, which kubelets do that were not started by kubeadm. It is
-// given once, when the Node is first seen: from its first report on the taint is the node agent's.
-func (s *machineScope) needsStartUpTaint(node *corev1.Node) bool {
-	return s.requiresEncryption() && !s.wasLinked() && nodeEncryption(node).Type == "" &&
+// needsTaint tells whether the Node lacks the taint although nothing proves that its traffic is encrypted: because it has registered
+// without, which kubelets do that were not started by kubeadm, or because its agent is silent. Otherwise the taint is the agent's: of a
+// Node that has been seen before a report may be on its way.
+func (s *machineScope) needsTaint(node *corev1.Node) bool {
+	isNew := nodeEncryption(node).Type == "" && !s.wasLinked()
+	return s.requiresEncryption() && (isNew || isGivenUp(node)) &&
 		!slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == encryption.NotReadyTaint })
+}
+
+func withCondition(conditions []corev1.NodeCondition, one corev1.NodeCondition) []corev1.NodeCondition {
+	others := slices.DeleteFunc(slices.Clone(conditions), func(c corev1.NodeCondition) bool { return c.Type == one.Type })
+	return append(others, one)
 }
 
 func withEntry(entries map[string]string, key, value string) map[string]string {
@@ -279,7 +316,7 @@ func (r *EdgeMachineReconciler) remoteClient(ctx context.Context, s *machineScop
 		Watcher:      r.controller,
 		Kind:         &corev1.Node{},
 		EventHandler: handler.EnqueueRequestsFromMapFunc(r.machinesOfNode(s.cluster.Namespace)),
-		Predicates:   nodePredicates(),
+		Predicates:   r.nodePredicates(),
 	}))
 }
 

@@ -34,6 +34,8 @@ type machineScope struct {
 	// node is the Node with our provider ID, nil until it exists.
 	node *corev1.Node
 
+	// givenUp is what to say on the Node instead of a report that does not count any more; nil while it does.
+	givenUp *corev1.NodeCondition
 	// disputed is true when the Node is not as it was published, and is left so for now.
 	disputed bool
 	// requeueAfter is when to look again although nothing has happened; 0 for never.

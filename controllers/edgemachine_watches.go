@@ -45,6 +45,7 @@ func (r *EdgeMachineReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 	r.written = cache.New[writtenVersion](ctx, writtenTTL)
 	r.started = time.Now()
 	r.published = cache.New[publishedNode](ctx, publishedTTL)
+	r.reports = newNodeReports(ctx)
 	r.controller, err = capicontroller.NewControllerManagedBy(mgr, log).
 		For(&infrav1.EdgeMachine{}).
 		WithOptions(options).
@@ -214,16 +215,6 @@ func deletionsOnly() predicate.Predicate {
 		UpdateFunc:  func(event.UpdateEvent) bool { return false },
 		GenericFunc: func(event.GenericEvent) bool { return false },
 	}
-}
-
-func nodePredicates() []predicate.TypedPredicate[client.Object] {
-	return []predicate.TypedPredicate[client.Object]{predicate.Funcs{
-		UpdateFunc: func(e event.UpdateEvent) bool {
-			before, ok1 := e.ObjectOld.(*corev1.Node)
-			after, ok2 := e.ObjectNew.(*corev1.Node)
-			return !ok1 || !ok2 || isNodeChange(before, after)
-		},
-	}}
 }
 
 // hostPredicates let through changes of a host that can matter to a machine, and keep out timestamps and power details.

@@ -49,12 +49,8 @@ func TestMirrorEncryption(t *testing.T) {
 		"bad": {reportedAt(noon(), corev1.ConditionFalse, encryption.ReasonPeerMissing, "no peer"), metav1.Condition{
 			Status: metav1.ConditionFalse, Reason: encryption.ReasonPeerMissing, Message: "no peer", LastTransitionTime: hourAgo,
 		}},
-		"from a clock that is ahead": {reportedAt(noon().Add(time.Hour), corev1.ConditionTrue, encryption.ReasonEncrypted, ""), metav1.Condition{
-			Status: metav1.ConditionTrue, Reason: encryption.ReasonEncrypted, LastTransitionTime: hourAgo,
-		}},
-		"old": {reportedAt(noon().Add(-reportTimeout), corev1.ConditionTrue, encryption.ReasonEncrypted, ""), metav1.Condition{
-			Status: metav1.ConditionUnknown, Reason: infrav1.WaitingForAgentReason,
-			Message: "The node agent has not reported on Node worker-1 since 2026-11-22T11:55Z; see the pod edge-agent on the node in namespace edgemetal-system",
+		"given up": {reportedAt(noon(), corev1.ConditionUnknown, infrav1.WaitingForAgentReason, "silent"), metav1.Condition{
+			Status: metav1.ConditionUnknown, Reason: infrav1.WaitingForAgentReason, Message: "silent", LastTransitionTime: hourAgo,
 		}},
 		"true without a reason": {reportedAt(noon(), corev1.ConditionTrue, "", ""), metav1.Condition{
 			Status: metav1.ConditionTrue, Reason: infrav1.EncryptionReadyReason, LastTransitionTime: hourAgo,
@@ -64,12 +60,12 @@ func TestMirrorEncryption(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, mirrorEncryption(test.node, noon())); diff != "" {
+			if diff := cmp.Diff(test.want, mirrorEncryption(test.node.Name, nodeEncryption(test.node))); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
-	long := mirrorEncryption(reportedAt(noon(), corev1.ConditionFalse, "X", strings.Repeat("ü", 40000)), noon()).Message
+	long := mirrorEncryption("n", nodeEncryption(reportedAt(noon(), corev1.ConditionFalse, "X", strings.Repeat("ü", 40000)))).Message
 	if len(long) > 32768 || !strings.HasSuffix(long, "ü...") {
 		t.Errorf("a message of %d bytes that ends in %q", len(long), long[len(long)-8:])
 	}
@@ -87,7 +83,7 @@ func TestNodeChange(t *testing.T) {
 	}{
 		"nothing":                  {func(*corev1.Node) {}, false},
 		"heartbeat":                {func(n *corev1.Node) { n.Status.Conditions[1].LastHeartbeatTime.Time = noon().Add(2 * time.Minute) }, false},
-		"heartbeat after a pause":  {func(n *corev1.Node) { n.Status.Conditions[1].LastHeartbeatTime.Time = noon().Add(reportTimeout) }, true},
+		"heartbeat after a pause":  {func(n *corev1.Node) { n.Status.Conditions[1].LastHeartbeatTime.Time = noon().Add(DefaultReportTimeout) }, true},
 		"another condition":        {func(n *corev1.Node) { n.Status.Conditions[0].Status = corev1.ConditionFalse }, false},
 		"status":                   {func(n *corev1.Node) { n.Status.Conditions[1].Status = corev1.ConditionFalse }, true},
 		"reason":                   {func(n *corev1.Node) { n.Status.Conditions[1].Reason = "Other" }, true},
@@ -96,6 +92,8 @@ func TestNodeChange(t *testing.T) {
 		"key":                      {func(n *corev1.Node) { n.Annotations[encryption.PublicKeyAnnotation] = "other" }, true},
 		"another annotation":       {func(n *corev1.Node) { n.Annotations["a"] = "b" }, false},
 		"failure domain":           {func(n *corev1.Node) { n.Labels = map[string]string{encryption.FailureDomainLabel: "r"} }, true},
+		"started again":            {func(n *corev1.Node) { n.Status.NodeInfo.BootID = "2" }, true},
+		"another kernel":           {func(n *corev1.Node) { n.Status.NodeInfo.KernelVersion = "2" }, false},
 		"provider ID":              {func(n *corev1.Node) { n.Spec.ProviderID = "p" }, true},
 		"taints, the node agent's": {func(n *corev1.Node) { n.Spec.Taints = []corev1.Taint{{Key: encryption.NotReadyTaint}} }, false},
 	} {
@@ -140,6 +138,18 @@ func TestWantedNode(t *testing.T) {
 		}, outcome{"ours", "rack-1", false}},
 		"reported on": {infrav1.EncryptionRequired, func(_ *machineScope, n *corev1.Node) {
 			n.Status = reportedAt(noon(), corev1.ConditionFalse, encryption.ReasonTunnelMissing, "").Status
+		}, outcome{"ours", "rack-1", false}},
+		"given up": {infrav1.EncryptionRequired, func(s *machineScope, n *corev1.Node) {
+			s.reached(infrav1.NodeLinkedCondition, infrav1.NodeLinkedReason, "")
+			n.Status = reportedAt(noon(), corev1.ConditionTrue, encryption.ReasonEncrypted, "").Status
+			s.givenUp = &corev1.NodeCondition{Type: encryption.NodeCondition, Status: corev1.ConditionUnknown}
+		}, outcome{"ours", "rack-1", true}},
+		"given up before, and the taint taken away": {infrav1.EncryptionRequired, func(s *machineScope, n *corev1.Node) {
+			s.reached(infrav1.NodeLinkedCondition, infrav1.NodeLinkedReason, "")
+			n.Status = reportedAt(noon(), corev1.ConditionUnknown, infrav1.WaitingForAgentReason, "").Status
+		}, outcome{"ours", "rack-1", true}},
+		"given up, Preferred": {infrav1.EncryptionPreferred, func(s *machineScope, n *corev1.Node) {
+			n.Status = reportedAt(noon(), corev1.ConditionUnknown, infrav1.WaitingForAgentReason, "").Status
 		}, outcome{"ours", "rack-1", false}},
 		"with a foreign key": {infrav1.EncryptionPreferred, func(_ *machineScope, n *corev1.Node) {
 			n.Annotations = map[string]string{encryption.PublicKeyAnnotation: "theirs"}
@@ -385,11 +395,12 @@ func TestTrim(t *testing.T) {
 	want := node.Status.Conditions[1:]
 	node.Status.Images = []corev1.ContainerImage{{Names: []string{"i"}}}
 	node.Status.Addresses = []corev1.NodeAddress{{Address: "192.0.2.1"}}
+	node.Status.NodeInfo = corev1.NodeSystemInfo{BootID: "b", KernelVersion: "k"}
 	trimmed, err := TrimNode(node.DeepCopy())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(corev1.NodeStatus{Addresses: node.Status.Addresses, Conditions: want}, trimmed.(*corev1.Node).Status); diff != "" {
+	if diff := cmp.Diff(corev1.NodeStatus{Addresses: node.Status.Addresses, Conditions: want, NodeInfo: corev1.NodeSystemInfo{BootID: "b"}}, trimmed.(*corev1.Node).Status); diff != "" {
 		t.Error(diff)
 	}
 }

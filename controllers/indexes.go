@@ -148,9 +148,10 @@ func indexTemplateCluster(obj client.Object) []string {
 // isNodeChange tells whether an update of a Node can matter to an EdgeMachine. Heartbeats do not, unless one had been missed.
 func isNodeChange(before, after *corev1.Node) bool {
 	was, is := nodeEncryption(before), nodeEncryption(after)
-	missed := is.LastHeartbeatTime.Sub(was.LastHeartbeatTime.Time) >= reportTimeout
+	missed := is.LastHeartbeatTime.Sub(was.LastHeartbeatTime.Time) >= DefaultReportTimeout
 	was.LastHeartbeatTime, is.LastHeartbeatTime = metav1.Time{}, metav1.Time{}
 	return missed || !equality.Semantic.DeepEqual(was, is) ||
+		before.Status.NodeInfo.BootID != after.Status.NodeInfo.BootID ||
 		before.Spec.ProviderID != after.Spec.ProviderID || !slices.Equal(before.Status.Addresses, after.Status.Addresses) ||
 		before.Annotations[encryption.PublicKeyAnnotation] != after.Annotations[encryption.PublicKeyAnnotation] ||
 		before.Labels[encryption.FailureDomainLabel] != after.Labels[encryption.FailureDomainLabel]

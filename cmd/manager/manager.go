@@ -174,6 +174,7 @@ func setupControllers(ctx context.Context, mgr ctrl.Manager, o *options) error {
 			Recorder:           mgr.GetEventRecorder("edgemachine-controller"),
 			WatchFilterValue:   o.watchFilter,
 			NodeStartupTimeout: o.nodeStartupTimeout,
+			ReportTimeout:      controllers.DefaultReportTimeout,
 		}, o.edgeMachineConcurrency},
 		{&controllers.EdgeClusterReconciler{Client: mgr.GetClient(), SecretCache: secretCache, WatchFilterValue: o.watchFilter}, o.edgeClusterConcurrency},
 		{&controllers.EdgeMachineTemplateReconciler{Client: mgr.GetClient(), WatchFilterValue: o.watchFilter}, o.edgeMachineTemplateConcurrency},

@@ -6,6 +6,7 @@
 package inprocess
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,8 @@ type Options struct {
 	Namespace string
 	// WatchFilter is the value of --watch-filter.
 	WatchFilter string
+	// ReportTimeout of node agents; controllers.DefaultReportTimeout unless set.
+	ReportTimeout time.Duration
 	// Recorder of what the manager writes; may be nil.
 	Recorder *wire.Recorder
 	// Log of the controllers.
@@ -165,6 +168,7 @@ func setupControllers(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Recorder:           mgr.GetEventRecorder("edgemachine-controller"),
 		WatchFilterValue:   o.WatchFilter,
 		NodeStartupTimeout: 20 * time.Minute,
+		ReportTimeout:      cmp.Or(o.ReportTimeout, controllers.DefaultReportTimeout),
 	}
 	clusters := &controllers.EdgeClusterReconciler{Client: mgr.GetClient(), SecretCache: secretCache, WatchFilterValue: o.WatchFilter}
 	templates := &controllers.EdgeMachineTemplateReconciler{Client: mgr.GetClient(), WatchFilterValue: o.WatchFilter}

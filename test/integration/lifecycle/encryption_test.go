@@ -203,27 +203,63 @@ var _ = Describe("The encryption of a machine", func() {
 		Eventually(s.condition(ctx, "m", infrav1.ReadyCondition)).Should(waitFor(encryption.ReasonPeerKeyUnknown))
 		Eventually(s.eventsOf(ctx)).Should(ContainElement(encryption.ReasonPeerKeyUnknown + ": worker-2 publishes no key"))
 
-		By("an agent that is silent")
-		silent := proved()
-		silent.LastHeartbeatTime = metav1.NewTime(time.Now().Add(-time.Hour))
-		s.report(ctx, "a", silent)
-		Eventually(of).Should(And(HaveField("Status", metav1.ConditionUnknown), HaveField("Reason", infrav1.WaitingForAgentReason), HaveField("Message", ContainSubstring("has not reported on Node "+s.hostName("a")+" since "))))
-		s.report(ctx, "a", proved())
-		Eventually(of).Should(beTrue())
-
-		By("an agent that falls silent")
-		silent.LastHeartbeatTime = metav1.NewTime(time.Now().Add(-5*time.Minute + 4*time.Second))
-		s.report(ctx, "a", silent)
-		Expect(s.manager.Stop()).To(Succeed())
-		s.startManager(ctx)
-		Eventually(of).WithTimeout(15 * time.Second).Should(HaveField("Status", metav1.ConditionUnknown))
-
 		By("a Node that is gone")
 		s.report(ctx, "a", proved())
 		Eventually(of).Should(beTrue())
 		Expect(server.Client.Delete(ctx, s.node(ctx))).To(Succeed())
 		s.expectWaiting(ctx, "m", infrav1.NodeLinkedCondition, infrav1.WaitingForNodeReason)
 		Eventually(of).Should(HaveField("Status", metav1.ConditionUnknown))
+	})
+
+	It("is not known any more when its agent falls silent or its host is started again, for all who look at the Node", func(ctx context.Context) {
+		s := newSite(ctx)
+		s.reportTimeout = 8 * time.Second
+		s.startManager(ctx)
+		s.addCluster(ctx, clusterName, encrypted(infrav1.DataplaneCalicoVPP, infrav1.EncryptionRequired))
+		s.addHost(ctx, "a", 1, nil)
+		s.join(ctx, "m", "a")
+		of := s.condition(ctx, "m", infrav1.EncryptionReadyCondition)
+		boot := func(id string) {
+			Eventually(func(g Gomega) {
+				node := s.node(ctx)
+				node.Status.NodeInfo.BootID = id
+				g.Expect(server.Client.Status().Update(ctx, node)).To(Succeed())
+			}).Should(Succeed())
+		}
+		prove := func() {
+			// A host's clock may be wrong.
+			good := proved()
+			good.LastHeartbeatTime = metav1.NewTime(time.Now().Add(-time.Hour))
+			s.report(ctx, "a", good)
+			Eventually(of).Should(beTrue())
+			s.changeNode(ctx, func(n *corev1.Node) { n.Spec.Taints = nil })
+		}
+		reported := func(g Gomega) []corev1.NodeCondition {
+			node := &corev1.Node{}
+			g.Expect(server.Client.Get(ctx, client.ObjectKey{Name: s.hostName("a")}, node)).To(Succeed())
+			g.Expect(hasTaint(node)).To(BeTrue())
+			return node.Status.Conditions
+		}
+		unknown := func(text string) {
+			GinkgoHelper()
+			Eventually(reported).Should(ConsistOf(
+				And(HaveField("Type", corev1.NodeReady), HaveField("Status", corev1.ConditionTrue)),
+				And(HaveField("Type", corev1.NodeConditionType(encryption.NodeCondition)), HaveField("Status", corev1.ConditionUnknown), HaveField("Reason", infrav1.WaitingForAgentReason), HaveField("Message", ContainSubstring(text))),
+			))
+			Eventually(of).Should(And(HaveField("Status", metav1.ConditionUnknown), HaveField("Reason", infrav1.WaitingForAgentReason), HaveField("Message", ContainSubstring(text))))
+			Eventually(s.condition(ctx, "m", infrav1.ReadyCondition)).Should(waitFor(infrav1.WaitingForAgentReason))
+		}
+		boot("first")
+		prove()
+		unknown("has not reported on Node " + s.hostName("a") + " since 2")
+		s.expectQuiet()
+		Expect(s.manager.Stop()).To(Succeed())
+		s.expectNoWrites(func() { s.startManager(ctx) })
+
+		By("leaving it to the agent when it is back")
+		prove()
+		boot("second")
+		unknown("since its host was started again")
 	})
 
 	It("does not decide over readiness in mode Preferred", func(ctx context.Context) {

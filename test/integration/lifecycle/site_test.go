@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	. "github.com/onsi/ginkgo/v2"
@@ -41,6 +42,8 @@ type site struct {
 	gate     *workload.Gate
 	manager  *inprocess.Manager
 	filter   string
+	// reportTimeout of node agents; the usual one unless set.
+	reportTimeout time.Duration
 
 	current atomic.Pointer[wire.Recorder]
 }
@@ -98,7 +101,7 @@ func newRunningSite(ctx context.Context) *site {
 func (s *site) startManager(ctx context.Context) {
 	GinkgoHelper()
 	manager, err := inprocess.Start(ctx, inprocess.Options{
-		Config: server.Config, Scheme: server.Scheme, Namespace: s.namespace, WatchFilter: s.filter, Recorder: s.recorder,
+		Config: server.Config, Scheme: server.Scheme, Namespace: s.namespace, WatchFilter: s.filter, ReportTimeout: s.reportTimeout, Recorder: s.recorder,
 		Log: logzap.New(logzap.WriteTo(GinkgoWriter), logzap.UseDevMode(true)),
 	})
 	if s.recorder.IsCut() {
