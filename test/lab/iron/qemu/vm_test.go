@@ -141,7 +141,7 @@ func (b *bench) boot(t *testing.T) {
 	if err := b.rack.PowerOn(t.Context(), b.key, b.machine); err != nil {
 		t.Fatal(err)
 	}
-	b.await(t, "guest agent", 5*time.Minute, b.guest.Ping)
+	b.await(t, "guest agent", 15*time.Minute, b.guest.Ping)
 	if got := b.run(t, "cloud-init", "status", "--wait"); !strings.Contains(got, "status: done") {
 		t.Fatalf("cloud-init: %s", got)
 	}
@@ -170,7 +170,7 @@ func (b *bench) await(t *testing.T, what string, limit time.Duration, test func(
 // run is the output of a command in the guest, which must succeed.
 func (b *bench) run(t *testing.T, argv ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	result, err := b.guest.Exec(ctx, argv...)
 	if err != nil || result.ExitCode != 0 {
@@ -223,7 +223,7 @@ func TestBoot(t *testing.T) {
 	})
 	b.run(t, "ping", "-c", "1", "-W", "20", "10.64.9.1")
 	b.run(t, "systemd-run", "--working-directory=/etc", "python3", "-m", "http.server", "8080")
-	b.await(t, "a connection from the gateway", time.Minute, func(ctx context.Context) error {
+	b.await(t, "a connection from the gateway", 3*time.Minute, func(ctx context.Context) error {
 		client := &http.Client{Transport: &http.Transport{DialContext: b.network.DialContext}}
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://10.64.9.20:8080/marker", nil)
 		if err != nil {
