@@ -191,9 +191,10 @@ func newAddressClaim(s *machineScope, network string, pool infrav1.PoolReference
 	}
 }
 
-// waitForRelease stops a machine that is held, before any disk is written.
+// waitForRelease stops a machine that is held, or whose cluster's dataplane cannot work, before any disk is written.
 func (r *EdgeMachineReconciler) waitForRelease(_ context.Context, s *machineScope) (proceed, error) {
 	held, annotated := s.edgeMachine.Annotations[infrav1.HoldAnnotation]
+	invalid := dataplaneProblem(s.edgeCluster)
 	switch {
 	case isTrue(s.edgeMachine.Spec.Hold):
 		return s.wait(infrav1.ReleasedCondition, infrav1.HeldReason, "spec.hold is set; remove it to write the image to BareMetalHost %s", s.host.Name), nil
@@ -201,7 +202,17 @@ func (r *EdgeMachineReconciler) waitForRelease(_ context.Context, s *machineScop
 		return s.wait(infrav1.ReleasedCondition, infrav1.HeldReason, "Annotation %s is set; remove it to write the image to BareMetalHost %s", infrav1.HoldAnnotation, s.host.Name), nil
 	case isTrue(s.edgeCluster.Spec.Hold):
 		return s.wait(infrav1.ReleasedCondition, infrav1.HeldReason, "spec.hold of EdgeCluster %s is set; remove it to write images", s.edgeCluster.Name), nil
+	case invalid != "" && !isCommitted(s.host):
+		return s.wait(infrav1.ReleasedCondition, infrav1.DataplaneInvalidReason, "No image is written while the dataplane of EdgeCluster %s cannot work: %s", s.edgeCluster.Name, invalid), nil
 	default:
 		return s.reached(infrav1.ReleasedCondition, infrav1.ReleasedReason, ""), nil
 	}
+}
+
+// dataplaneProblem is why the dataplane of a cluster cannot work as it is asked for; "" when nothing is known to be wrong.
+func dataplaneProblem(c *infrav1.EdgeCluster) string {
+	if conditions.GetReason(c, infrav1.DataplaneInstalledCondition) != infrav1.DataplaneInvalidReason {
+		return ""
+	}
+	return conditions.GetMessage(c, infrav1.DataplaneInstalledCondition)
 }

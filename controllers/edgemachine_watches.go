@@ -53,7 +53,7 @@ func (r *EdgeMachineReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 			util.MachineToInfrastructureMapFunc(infrav1.GroupVersion.WithKind("EdgeMachine"))), machinePredicates()).
 		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(clusterToMachines),
 			predicates.ClusterPausedTransitionsOrInfrastructureProvisioned(scheme, log)).
-		Watches(&infrav1.EdgeCluster{}, handler.EnqueueRequestsFromMapFunc(r.machinesOfEdgeCluster), predicate.GenerationChangedPredicate{}).
+		Watches(&infrav1.EdgeCluster{}, handler.EnqueueRequestsFromMapFunc(r.machinesOfEdgeCluster), edgeClusterPredicates()).
 		Watches(&infrav1.EdgeMachine{}, handler.EnqueueRequestsFromMapFunc(r.machinesWaitingForAddress), networkPredicates()).
 		Watches(&bmov1.BareMetalHost{}, r.inventory.before(handler.EnqueueRequestsFromMapFunc(r.machinesOfHost), hostPredicates())).
 		Watches(&bmov1.HardwareData{}, handler.EnqueueRequestsFromMapFunc(r.machinesOfHardware), predicate.GenerationChangedPredicate{}).
@@ -215,6 +215,15 @@ func deletionsOnly() predicate.Predicate {
 		UpdateFunc:  func(event.UpdateEvent) bool { return false },
 		GenericFunc: func(event.GenericEvent) bool { return false },
 	}
+}
+
+// edgeClusterPredicates let through what machines read of their EdgeCluster: its specification, and whether its dataplane can work.
+func edgeClusterPredicates() predicate.Predicate {
+	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, ok1 := e.ObjectOld.(*infrav1.EdgeCluster)
+		after, ok2 := e.ObjectNew.(*infrav1.EdgeCluster)
+		return ok1 && ok2 && dataplaneProblem(before) != dataplaneProblem(after)
+	}})
 }
 
 // hostPredicates let through changes of a host that can matter to a machine, and keep out timestamps and power details.

@@ -110,7 +110,7 @@ const (
 const (
 	// ReleasedReason: nothing holds the machine.
 	ReleasedReason = "Released"
-	// HeldReason: hold is set on the machine or on the cluster.
+	// HeldReason: hold is set on the machine or on the cluster. Beside it there is DataplaneInvalidReason.
 	HeldReason = "Held"
 )
 
@@ -191,7 +191,8 @@ const (
 const (
 	// DataplaneInstalledReason: everything is installed and runs.
 	DataplaneInstalledReason = "DataplaneInstalled"
-	// DataplaneInvalidReason: spec.dataplane cannot work together with the Cluster or with the machines; the message says why.
+	// DataplaneInvalidReason: spec.dataplane cannot work together with the Cluster or with the machines; the message says why. Machines
+	// that are not released because of it have it, too.
 	DataplaneInvalidReason = "DataplaneInvalid"
 	// WaitingForControlPlaneReason: the workload cluster has no control plane yet.
 	WaitingForControlPlaneReason = "WaitingForControlPlane"

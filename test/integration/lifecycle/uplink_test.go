@@ -8,6 +8,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
@@ -40,6 +41,30 @@ var _ = Describe("The uplink of VPP", func() {
 		s.deleteMachine(ctx, "m")
 		s.expectGone(ctx, "m")
 		s.expectProvisioned(ctx, "n")
+	})
+
+	It("is settled before any disk is written", func(ctx context.Context) {
+		s := newRunningSite(ctx)
+		cluster := s.addCluster(ctx, clusterName, encrypted(infrav1.DataplaneCalicoVPP, infrav1.EncryptionRequired))
+		for _, link := range []string{"lan0", "uplink0"} {
+			template := &infrav1.EdgeMachineTemplate{ObjectMeta: s.meta(link)}
+			template.OwnerReferences = []metav1.OwnerReference{{APIVersion: clusterv1.GroupVersion.String(), Kind: "Cluster", Name: cluster.Name, UID: cluster.UID}}
+			spec := &template.Spec.Template.Spec
+			spec.Image = infrav1.Image{URL: "https://images.example/node.qcow2", Checksum: "0123", ChecksumType: "sha256", Format: "qcow2"}
+			spec.Links = []infrav1.Link{{Name: link, Match: &infrav1.NICMatch{BootNIC: new(true)}}}
+			spec.Interfaces = []infrav1.Interface{{Network: "cluster", Link: link}}
+			Expect(server.Client.Create(ctx, template)).To(Succeed())
+		}
+		Eventually(s.clusterCondition(ctx, infrav1.DataplaneInstalledCondition)).Should(waitFor(infrav1.DataplaneInvalidReason))
+		s.addHost(ctx, "a", 1, nil)
+		s.addMachine(ctx, clusterName, "m", nil)
+		s.expectWaiting(ctx, "m", infrav1.ReleasedCondition, infrav1.DataplaneInvalidReason, "No image is written while the dataplane of EdgeCluster "+clusterName+" cannot work: links: ", "give that link the same name in all machine templates")
+		Expect(s.condition(ctx, "m", infrav1.NetworkDataValidCondition)(Default)).To(beTrue())
+		s.expectUntouched(ctx, "a")
+
+		By("going on when it is")
+		Expect(server.Client.Delete(ctx, get(ctx, s, "lan0", &infrav1.EdgeMachineTemplate{}))).To(Succeed())
+		s.expectProvisioned(ctx, "m")
 	})
 
 	DescribeTable("is on the dataplane's network", func(ctx context.Context, kind infrav1.DataplaneType, change func(*infrav1.EdgeMachine), texts ...string) {
