@@ -93,6 +93,7 @@ func testStatus() *agent.Status {
 				{Node: "worker-3", Address: "192.0.2.13", PublicKey: "CCCC=", State: encryption.PeerFailed, Reason: encryption.ReasonPeerMissing, HandshakeAge: -1},
 				{Node: "worker-4", State: encryption.PeerNotExpected, HandshakeAge: -1},
 			},
+			Strays: []encryption.StrayPeer{{Tunnel: "wireguard.cali", PublicKey: "DDDD=", Endpoint: "192.0.2.77:51820", Established: true}},
 		},
 		Tunnels:   []agent.TunnelStatus{{Name: "wireguard.cali", PublicKey: "AAAA=", Port: 51820, Up: true, RxBytes: 3 << 20, TxBytes: 2048}},
 		Guard:     agent.GuardStatus{InForce: true, Drops: []agent.DropStatus{{Rule: "ipip", Packets: 3}, {Rule: "pods"}}},

@@ -81,6 +81,13 @@ func writeText(out io.Writer, s *agent.Status, now time.Time) error {
 		}
 		fmt.Fprintf(w, "Hugepages %d reserved, %s before VPP, VPP's pages %s\n", s.Hugepages.Now, before, size(uint64(max(0, s.Hugepages.VPPPageSize))))
 	}
+	for _, stray := range s.Verdict.Strays {
+		session := "no session"
+		if stray.Established {
+			session = "a session"
+		}
+		fmt.Fprintf(w, "Stray     peer of %s without a Node, at %s, %s, key %s\n", stray.Tunnel, orDash(stray.Endpoint), session, stray.PublicKey)
+	}
 	writePeers(w, s)
 	_, err := io.WriteString(out, w.String())
 	return err

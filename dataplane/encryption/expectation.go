@@ -55,6 +55,8 @@ type Expectation struct {
 	AnnouncedCIDRs []netip.Prefix
 	// Peers are all other Nodes of the cluster.
 	Peers []ExpectedPeer
+	// Stray are the keys that no Node has published for a while. A peer with one of them is told; see Strays.
+	Stray []string
 	// Proved is true while the node is reported to be encrypted. See ExpectedPeer.New.
 	Proved bool
 	// RxMode is what every interface must receive by, for example RxInterrupt; empty when any will do.
@@ -74,7 +76,7 @@ func (e Expectation) LeadsToPeer(block netip.Prefix, via netip.Addr) bool {
 	isPeer := func(address netip.Addr) bool {
 		return slices.ContainsFunc(e.Peers, func(p ExpectedPeer) bool { return p.Address.IsValid() && p.Address == address })
 	}
-	return isPeer(via) && e.MayBePods(block) && !(block.IsSingleIP() && isPeer(block.Addr()))
+	return isPeer(via) && e.MayBePods(block) && (!block.IsSingleIP() || !isPeer(block.Addr()))
 }
 
 // MayBePods tells whether a range outside the pods' can be one of pods that the cluster does not know of.

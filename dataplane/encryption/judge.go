@@ -13,7 +13,7 @@ import (
 // maxFindings is how many findings a verdict's message tells of.
 const maxFindings = 4
 
-// Judge decides whether the node's traffic to every other node is encrypted.
+// Judge decides whether the node's traffic to the pods of every other node is encrypted.
 func Judge(e Expectation, o Observation) Verdict {
 	if o.Unreachable != "" {
 		return conclude(e, []Finding{e.own(ReasonDataplaneUnreachable, "%s", o.Unreachable)}, unknownPeers(e))
@@ -33,7 +33,12 @@ func Judge(e Expectation, o Observation) Verdict {
 	slices.SortStableFunc(missing, func(a, b Finding) int {
 		return slices.Index(order, a.Reason) - slices.Index(order, b.Reason)
 	})
-	return conclude(e, missing, peers)
+	verdict := conclude(e, missing, peers)
+	verdict.Strays = lastingStrays(e, o)
+	if told := DescribeStrays(verdict.Strays); told != "" {
+		verdict.Message += "; " + told
+	}
+	return verdict
 }
 
 // reasonOrder is the order in which findings are told: what is nearest to the cause comes first.

@@ -55,7 +55,7 @@ const (
 
 // Reasons of NodeCondition, and of EncryptionReady where it mirrors a node. The verdict names the first that applies, in this order.
 const (
-	// ReasonEncrypted: all traffic to every other node is encrypted.
+	// ReasonEncrypted: traffic to the pods of every other node is encrypted.
 	ReasonEncrypted = "Encrypted"
 	// ReasonDataplaneUnreachable: VPP's API socket or the kernel cannot be asked.
 	ReasonDataplaneUnreachable = "DataplaneUnreachable"
@@ -94,3 +94,6 @@ const (
 	// ReasonRxModeWrong: an interface polls although interrupts are asked for.
 	ReasonRxModeWrong = "RxModeWrong"
 )
+
+// EventStrayPeer is the reason of the event that tells of a stray peer. It is no reason of the condition: the traffic is encrypted.
+const EventStrayPeer = "StrayPeer"

@@ -3,7 +3,7 @@
 
 package encryption
 
-// Verdict says whether all traffic of a node to all other nodes is encrypted, and what is missing.
+// Verdict says whether the traffic of a node to the pods of all other nodes is encrypted, and what is missing.
 type Verdict struct {
 	// Encrypted is the verdict.
 	Encrypted bool `json:"encrypted"`
@@ -15,6 +15,8 @@ type Verdict struct {
 	Missing []Finding `json:"missing,omitempty"`
 	// Peers, by name.
 	Peers []PeerVerdict `json:"peers"`
+	// Strays are peers that belong to no Node. They keep nothing from being encrypted.
+	Strays []StrayPeer `json:"strays,omitempty"`
 }
 
 // Finding is something that keeps the node from being encrypted.

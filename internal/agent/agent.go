@@ -40,6 +40,7 @@ type Agent struct {
 	now      func() time.Time
 	reporter *reporter
 	memory   memory
+	strays   strayMemory
 	started  time.Time
 	// last is what the last look found; nil before the first.
 	last       atomic.Pointer[Status]
@@ -52,7 +53,7 @@ type Agent struct {
 func New(config Config, backend Backend, client rest.Interface, fileKey func() (string, error), log *slog.Logger) *Agent {
 	complaints := &complaints{log: log, last: map[string]string{}}
 	return &Agent{
-		config: config, backend: backend, nodes: NewNodes(client, config.Node), fileKey: fileKey, log: log, now: time.Now, memory: memory{},
+		config: config, backend: backend, nodes: NewNodes(client, config.Node), fileKey: fileKey, log: log, now: time.Now, memory: memory{}, strays: strayMemory{},
 		reporter: newReporter(client, config.Node, config.Mode, complaints), complaints: complaints,
 	}
 }
@@ -117,6 +118,7 @@ func (a *Agent) look(ctx context.Context) time.Duration {
 	}
 	if o.Unreachable == "" {
 		a.memory.note(&e, o, a.now())
+		e.Stray = a.strays.lasting(encryption.Strays(e, o), a.now())
 	}
 	verdict := encryption.Judge(e, o)
 	a.last.Store(newStatus(e, o, verdict, a.now()))

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -297,5 +298,43 @@ func TestOthersVerdicts(t *testing.T) {
 		if len(backend.looked()) == before {
 			t.Error("another key is no reason to look")
 		}
+	})
+}
+
+// TestStrayPeer follows a worker that is taken away, and whose peer Calico forgets to remove. The node stays proved; it tells once, and when
+// the Node has been gone for a while.
+func TestStrayPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		address := netip.MustParseAddr("192.0.2.12")
+		worker := testNode("b", "keyB", time.Now(), func(n *corev1.Node) { n.Status.Addresses[1].Address = address.String() })
+		s, backend := newAPIServer(t, testNode("a", "keyA", time.Now()), worker), newFakeBackend(provedVPP())
+		backend.set(func(o *encryption.Observation) {
+			o.Peers = []encryption.Peer{{Tunnel: "wg0", PublicKey: "keyB", Endpoint: netip.AddrPortFrom(address, 51820), Established: true}}
+		})
+		startAgent(t, s, backend)
+		s.awaitProved()
+		expect := func(when string, told bool, events ...string) {
+			t.Helper()
+			synctest.Wait()
+			c := condition(s.node("a"), encryption.NodeCondition)
+			if c.Status != corev1.ConditionTrue || c.Reason != encryption.ReasonEncrypted || strings.Contains(c.Message, "keyB") != told {
+				t.Errorf("%s: %s: %s", when, c.Reason, c.Message)
+			}
+			if got := s.recorded(); !slices.Equal(got, events) {
+				t.Errorf("%s: events %v, want %v", when, got, events)
+			}
+		}
+		expect("both are there", false, encryption.ReasonEncrypted)
+		s.change("b", func(n *corev1.Node) { n.Annotations, n.Spec.Unschedulable = nil, true })
+		time.Sleep(10 * time.Minute)
+		expect("it is drained", false, encryption.ReasonEncrypted)
+		s.remove("b")
+		time.Sleep(Grace - time.Second)
+		expect("it is gone", false, encryption.ReasonEncrypted)
+		time.Sleep(10 * time.Minute)
+		expect("it is gone for long", true, encryption.ReasonEncrypted, encryption.EventStrayPeer)
+		backend.set(func(o *encryption.Observation) { o.Peers = nil })
+		time.Sleep(time.Minute)
+		expect("the peer is gone, too", false, encryption.ReasonEncrypted, encryption.EventStrayPeer)
 	})
 }

@@ -83,6 +83,17 @@ func (s *apiServer) change(name string, change func(*corev1.Node)) {
 	s.put(node)
 }
 
+// remove deletes a Node, and tells those who watch.
+func (s *apiServer) remove(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	node := s.nodes[name]
+	delete(s.nodes, name)
+	for _, w := range s.watches {
+		s.send(w, watch.Deleted, node)
+	}
+}
+
 func (s *apiServer) put(node *corev1.Node) {
 	s.nodes[node.Name] = node
 	for _, w := range s.watches {

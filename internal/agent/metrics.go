@@ -25,7 +25,7 @@ type metrics struct {
 	agent *Agent
 
 	encrypted, guard, observed, hugepages, missing *prometheus.Desc
-	peers, handshake, peerRx, peerTx               *prometheus.Desc
+	peers, strays, handshake, peerRx, peerTx       *prometheus.Desc
 	tunnelRx, tunnelTx, dropPackets, dropBytes     *prometheus.Desc
 }
 
@@ -41,6 +41,7 @@ func newMetrics(a *Agent) *metrics {
 		hugepages:   desc("hugepages_reserved", "Hugepages that the host has reserved, of any size."),
 		missing:     desc("findings", "What keeps the node from being encrypted, by reason.", "reason"),
 		peers:       desc("peers", "Other nodes by state: Encrypted, Pending, Failed, NotExpected.", "state"),
+		strays:      desc("stray_peers", "Peers of the tunnel that belong to no Node: what they send is taken for a node's."),
 		handshake:   desc("peer_handshake_age_seconds", "Age of the last handshake, where the dataplane tells it.", "peer"),
 		peerRx:      desc("peer_receive_bytes_total", "Bytes from the node, where the dataplane counts them.", "peer"),
 		peerTx:      desc("peer_transmit_bytes_total", "Bytes to the node, where the dataplane counts them.", "peer"),
@@ -94,6 +95,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	for state, n := range states {
 		gauge(m.peers, float64(n), string(state))
 	}
+	gauge(m.strays, float64(len(status.Verdict.Strays)))
 	for _, tunnel := range status.Tunnels {
 		counter(m.tunnelRx, tunnel.RxBytes, tunnel.Name)
 		counter(m.tunnelTx, tunnel.TxBytes, tunnel.Name)

@@ -40,6 +40,8 @@ type reporter struct {
 	complaints *complaints
 	// posted receives when there is something to report.
 	posted chan struct{}
+	// strays are the keys of those peers that an event has told of. The goroutine that reports has it for itself.
+	strays map[string]bool
 
 	mu sync.Mutex
 	// next is what to report; nil when it is being reported.
@@ -130,9 +132,29 @@ func (r *reporter) report(ctx context.Context, node *corev1.Node, verdict encryp
 		failed = append(failed, step())
 	}
 	if write && (before == nil || before.Status != wanted.Status) {
-		failed = append(failed, r.event(ctx, node, wanted))
+		kind := corev1.EventTypeWarning
+		if verdict.Encrypted {
+			kind = corev1.EventTypeNormal
+		}
+		failed = append(failed, r.event(ctx, node, kind, wanted.Reason, wanted.Message))
 	}
-	return errors.Join(failed...)
+	return errors.Join(append(failed, r.tellStrays(ctx, node, verdict.Strays))...)
+}
+
+// tellStrays records an event when there is a stray peer that none has told of.
+func (r *reporter) tellStrays(ctx context.Context, node *corev1.Node, strays []encryption.StrayPeer) error {
+	told, news := map[string]bool{}, false
+	for _, stray := range strays {
+		told[stray.PublicKey] = true
+		news = news || !r.strays[stray.PublicKey]
+	}
+	if news {
+		if err := r.event(ctx, node, corev1.EventTypeWarning, encryption.EventStrayPeer, truncate(encryption.DescribeStrays(strays))); err != nil {
+			return err
+		}
+	}
+	r.strays = told
+	return nil
 }
 
 // latest is the condition that the Node has, or was given a moment ago.
@@ -222,19 +244,16 @@ func hasTaint(node *corev1.Node) bool {
 	return slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == encryption.NotReadyTaint })
 }
 
-// event tells that the node has gained or lost encryption.
-func (r *reporter) event(ctx context.Context, node *corev1.Node, c corev1.NodeCondition) error {
-	kind := corev1.EventTypeWarning
-	if c.Status == corev1.ConditionTrue {
-		kind = corev1.EventTypeNormal
-	}
+// event records one on the Node.
+func (r *reporter) event(ctx context.Context, node *corev1.Node, kind, reason, message string) error {
+	at := metav1.NewTime(r.now().Truncate(time.Second))
 	event := &corev1.Event{
 		ObjectMeta:     metav1.ObjectMeta{GenerateName: r.node + ".", Namespace: metav1.NamespaceDefault},
 		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: r.node, UID: node.UID},
-		Reason:         c.Reason, Message: c.Message, Type: kind, Count: 1,
+		Reason:         reason, Message: message, Type: kind, Count: 1,
 		Source:              corev1.EventSource{Component: component, Host: r.node},
 		ReportingController: component, ReportingInstance: r.node,
-		FirstTimestamp: c.LastTransitionTime, LastTimestamp: c.LastTransitionTime,
+		FirstTimestamp: at, LastTimestamp: at,
 	}
 	err := r.client.Post().Resource("events").Namespace(event.Namespace).Body(event).Do(ctx).Error()
 	if err != nil {

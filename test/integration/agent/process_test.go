@@ -133,7 +133,7 @@ func checkAnswers(t *testing.T, a *host, address string) {
 	code, body := get(t, "http://"+address+"/metrics")
 	for _, line := range []string{
 		"edgemetal_encrypted 1", "edgemetal_guard_in_force 1", `edgemetal_peers{state="Encrypted"} 1`, fmt.Sprintf(`edgemetal_peers{state="NotExpected"} %d`, otherNodes),
-		`edgemetal_guard_dropped_packets_total{rule="any"} 0`, "edgemetal_hugepages_reserved 0", "process_resident_memory_bytes",
+		`edgemetal_guard_dropped_packets_total{rule="any"} 0`, "edgemetal_hugepages_reserved 0", "edgemetal_stray_peers 0", "process_resident_memory_bytes",
 	} {
 		if !strings.Contains(body, line) {
 			t.Errorf("metrics (%d) lack %q:\n%s", code, line, body)
