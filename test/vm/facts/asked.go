@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -96,8 +97,8 @@ func (a Asked) compareLinks(d *differences, f Facts) {
 			continue
 		}
 		got.Addresses = nil
-		if want := wanted[name]; fmt.Sprint(got) != fmt.Sprint(want) {
-			d.add("link %s: %+v, want %+v", name, got, want)
+		if want := wanted[name]; !reflect.DeepEqual(got, want) {
+			d.add("link %s: %s, want %s", name, got, want)
 		}
 	}
 	for _, link := range a.Machine.Spec.Links {
