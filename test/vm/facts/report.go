@@ -14,7 +14,9 @@ import (
 // String is the facts for people, without what makes no difference to them.
 func (f Facts) String() string {
 	var b strings.Builder
-	say := func(what, format string, args ...any) { fmt.Fprintf(&b, "  %-12s "+format+"\n", append([]any{what}, args...)...) }
+	say := func(what, format string, args ...any) {
+		fmt.Fprintf(&b, "  %-12s "+format+"\n", append([]any{what}, args...)...)
+	}
 	say("host", "%s, machine %s, boot %s", f.Hostname, f.MachineID, f.BootID)
 	for _, name := range slices.Sorted(maps.Keys(f.Links)) {
 		say("link", "%-15s %s", name, f.Links[name])
