@@ -65,6 +65,8 @@ type dataplaneScope struct {
 	// sources of charts and contents of Secrets; set by readSecrets.
 	source  charts.Source
 	secrets map[secretKey][]byte
+	// missing says what is not there that an installation can do without for a while; "" for nothing.
+	missing string
 	// sets of objects, one for each step of the plan.
 	sets []stepObjects
 
@@ -164,6 +166,10 @@ func (r *DataplaneReconciler) reconcile(ctx context.Context, s *dataplaneScope) 
 		if goOn, err := next(ctx, s); err != nil || !bool(goOn) {
 			return err
 		}
+	}
+	if s.missing != "" {
+		s.missSecret("%s; all else is kept up to date", s.missing)
+		return nil
 	}
 	s.judge(metav1.ConditionTrue, infrav1.DataplaneInstalledReason, "")
 	return nil

@@ -18,6 +18,7 @@ import (
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/calico"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/support"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/internal/apply"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/internal/charts"
 )
 
@@ -119,7 +120,12 @@ func (r *DataplaneReconciler) readCopy(ctx context.Context, s *dataplaneScope, c
 			return false, err
 		}
 		if len(psk) == 0 {
-			return s.missSecret("%s: Secret %s with the pre-shared key of IPsec is not there; see condition %s", copied.From.Field, pskSecretName(s.cluster), infrav1.EncryptionReadyCondition), nil
+			s.missing = fmt.Sprintf("%s: Secret %s with the pre-shared key of IPsec is not there; see condition %s", copied.From.Field, pskSecretName(s.cluster), infrav1.EncryptionReadyCondition)
+			if s.memory.applied.Knows([]apply.Object{{Key: copyKey(copied)}}) {
+				// Nodes have the key, and go on with it.
+				return true, nil
+			}
+			return s.missSecret("%s", s.missing), nil
 		}
 		for _, entry := range copied.Keys {
 			s.secrets[secretKey{entry: entry}] = psk
@@ -140,6 +146,11 @@ func (r *DataplaneReconciler) readCopy(ctx context.Context, s *dataplaneScope, c
 		s.secrets[secretKey{name: copied.From.Name, entry: entry}] = data[entry]
 	}
 	return true, nil
+}
+
+// copyKey is the copy of a Secret in the workload cluster.
+func copyKey(copied calico.SecretCopy) apply.Key {
+	return apply.Key{GroupVersionKind: corev1.SchemeGroupVersion.WithKind("Secret"), Namespace: copied.Namespace, Name: copied.Name}
 }
 
 // readSource finds out where the charts come from.

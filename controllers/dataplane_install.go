@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -34,7 +35,7 @@ func (r *DataplaneReconciler) install(ctx context.Context, s *dataplaneScope) (p
 		if err := saved(ctx, s, err); err != nil || !bool(goOn) {
 			return false, err
 		}
-		all = append(all, set.objects...)
+		all = slices.Concat(all, set.objects, set.kept)
 	}
 	if err := saved(ctx, s, s.applier.Prune(ctx, s.memory.applied, all)); err != nil {
 		return false, err

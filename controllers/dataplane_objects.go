@@ -43,6 +43,8 @@ type stepObjects struct {
 	calico.Step
 
 	objects []apply.Object
+	// kept are objects that stay as they are, by their names only.
+	kept []apply.Object
 	// rollouts are DaemonSets whose pods are replaced node by node, with the hash of their template.
 	rollouts []rollout
 }
@@ -122,6 +124,10 @@ func (r *DataplaneReconciler) objectsOf(ctx context.Context, s *dataplaneScope, 
 		set.objects = append(set.objects, object)
 	}
 	for _, copied := range step.Secrets {
+		if copied.From.IPsecPSK && s.missing != "" {
+			set.kept = append(set.kept, apply.Object{Key: copyKey(copied)})
+			continue
+		}
 		object, err := apply.NewObject(s.secretCopy(step.Name, copied), scheme)
 		if err != nil {
 			return stepObjects{}, err

@@ -27,7 +27,7 @@ const (
 func pskSecretName(cluster *clusterv1.Cluster) string { return cluster.Name + "-ipsec-psk" }
 
 // ensurePSK makes the cluster's pre-shared key for IPsec, once. Hosts that are in service have it, so that no other one is made for them;
-// what is wrong is left in s.keyProblem.
+// what is wrong is left in s.keyProblem, and looked at again in a while: a Secret that comes back need not have our label.
 func (r *EdgeClusterReconciler) ensurePSK(ctx context.Context, s *clusterScope) error {
 	if encryptionProtocol(s.edgeCluster) != infrav1.ProtocolIPsec || !s.edgeCluster.DeletionTimestamp.IsZero() {
 		return nil
@@ -37,16 +37,45 @@ func (r *EdgeClusterReconciler) ensurePSK(ctx context.Context, s *clusterScope) 
 	case err != nil:
 		return err
 	case secret != nil && !metav1.IsControlledBy(secret, s.edgeCluster):
-		s.keyProblem = new(verdict(infrav1.EncryptionReadyCondition, false, infrav1.KeyUnavailableReason, "Secret %s exists and is not ours; rename or delete it", secret.Name))
-		return nil
+		return r.adoptPSK(ctx, s)
 	case secret != nil:
 		return nil
 	case s.hasProvisioned():
-		s.keyProblem = new(verdict(infrav1.EncryptionReadyCondition, false, infrav1.KeyLostReason,
-			"Secret %s was deleted, with the pre-shared key of IPsec. Nodes keep the key, and no other one is made for them: restore the Secret from a backup or from the workload cluster", pskSecretName(s.cluster)))
+		s.refuseKey(infrav1.KeyLostReason,
+			"Secret %s was deleted, with the pre-shared key of IPsec. Nodes keep the key, and no other one is made for them: restore the Secret from a backup, or with the entry %s of Secret calico-vpp-dataplane/calicovpp-ipsec-secret of the workload cluster",
+			pskSecretName(s.cluster), pskEntry)
 		return nil
 	}
 	return r.createPSK(ctx, s)
+}
+
+// refuseKey leaves word of what is wrong with the key.
+func (s *clusterScope) refuseKey(reason, format string, args ...any) {
+	s.keyProblem = new(verdict(infrav1.EncryptionReadyCondition, false, reason, format, args...))
+	s.requeueAfter = retrySecret
+}
+
+// adoptPSK makes a Secret ours that nobody controls and that holds a key, such as one that a user has restored.
+func (r *EdgeClusterReconciler) adoptPSK(ctx context.Context, s *clusterScope) error {
+	secret := &corev1.Secret{}
+	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: s.edgeCluster.Namespace, Name: pskSecretName(s.cluster)}, secret); err != nil {
+		return fmt.Errorf("reading Secret %s: %w", pskSecretName(s.cluster), err)
+	}
+	// The error is left out: it might show a part of the key.
+	if key, err := base64.StdEncoding.DecodeString(string(secret.Data[pskEntry])); metav1.GetControllerOf(secret) != nil || err != nil || len(key) != pskBytes {
+		s.refuseKey(infrav1.KeyUnavailableReason, "Secret %s exists and is not ours; rename or delete it. It would be adopted with %d bytes in base64 in its entry %s, and without an owner that controls it",
+			secret.Name, pskBytes, pskEntry)
+		return nil
+	}
+	before := secret.DeepCopy()
+	ours := newKeySecret(secret.Name, s.edgeCluster, "EdgeCluster", s.cluster, nil)
+	secret.Labels = withEntry(secret.Labels, clusterv1.ClusterNameLabel, s.cluster.Name)
+	secret.OwnerReferences = append(secret.OwnerReferences, ours.OwnerReferences...)
+	secret.Immutable = ours.Immutable
+	if err := r.Client.Patch(ctx, secret, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return fmt.Errorf("adopting Secret %s: %w", secret.Name, err)
+	}
+	return nil
 }
 
 func (r *EdgeClusterReconciler) createPSK(ctx context.Context, s *clusterScope) error {

@@ -280,6 +280,16 @@ var _ = Describe("The pre-shared key of a cluster", func() {
 		Expect(server.Client.Delete(ctx, secret)).To(Succeed())
 		Eventually(s.clusterCondition(ctx, infrav1.EncryptionReadyCondition)).Should(waitFor(infrav1.KeyLostReason, "Secret edge-ipsec-psk was deleted", "restore the Secret"))
 		Expect(apierrors.IsNotFound(server.Client.Get(ctx, s.key("edge-ipsec-psk"), &corev1.Secret{}))).To(BeTrue())
+
+		By("taking it back from a user")
+		restored := &corev1.Secret{ObjectMeta: s.meta("edge-ipsec-psk"), Data: secret.Data}
+		Expect(server.Client.Create(ctx, restored)).To(Succeed())
+		Eventually(s.clusterCondition(ctx, infrav1.EncryptionReadyCondition)).Should(waitFor(infrav1.NodesNotEncryptedReason))
+		restored = get(ctx, s, "edge-ipsec-psk", &corev1.Secret{})
+		Expect(owners(restored)).To(Equal([]string{"EdgeCluster/edge"}))
+		Expect(restored.Labels).To(HaveKeyWithValue(clusterv1.ClusterNameLabel, clusterName))
+		Expect(restored.Immutable).To(HaveValue(BeTrue()))
+		Expect(restored.Data).To(Equal(secret.Data))
 	})
 
 	It("is not taken from somebody else", func(ctx context.Context) {
