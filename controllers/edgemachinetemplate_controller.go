@@ -27,7 +27,7 @@ import (
 )
 
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=edgemachinetemplates;edgeclustertemplates,verbs=get;list;watch
-// +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=edgemachinetemplates/status,verbs=get;patch;update
+// +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=edgemachinetemplates/status,verbs=patch
 
 // EdgeMachineTemplateReconciler tells the cluster autoscaler what Nodes a template would make.
 type EdgeMachineTemplateReconciler struct {
