@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/cluster-api/util/conditions"
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/image"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/vm/facts"
 )
 
@@ -25,7 +26,8 @@ const (
 
 	payloadBegins = "the payload begins"
 	payloadEnd    = payloadMarker + "/end"
-	kubeadmError  = "error execution phase preflight: couldn't validate the identity of the API Server"
+	// kubeadmError is what kubeadm says when it joins a cluster whose API server does not answer.
+	kubeadmError = "error execution phase preflight: couldn't validate the identity of the API Server"
 )
 
 // Machines here are of a cluster whose API server is nowhere, as for those who wait for a control plane that has failed: what they are
@@ -72,7 +74,9 @@ var _ = Describe("A host", Ordered, Label("faults"), func() {
 	It("with other NICs than inspected never appears, and its machine says where to look", func(ctx SpecContext) {
 		s.stage.Fault(ctx, 1, "wrong-mac")
 		s.addMachine(ctx, machine(1, payload()))
-		s.addMachine(ctx, machine(2, payload("echo '"+kubeadmError+"' >&2; exit 1")))
+		fails := machine(2, failingJoin)
+		fails.image = serve(buildImage(ctx, image.Node), nil)
+		s.addMachine(ctx, fails)
 		s.awaitBoot(ctx, 1, "")
 		s.awaitBoot(ctx, 2, "")
 
@@ -87,9 +91,29 @@ var _ = Describe("A host", Ordered, Label("faults"), func() {
 		Expect(found.CloudInit.Status).To(Equal("error"))
 		s.expectStartupTimeout(ctx, 2)
 		Expect(s.console(2)).To(ContainSubstring(kubeadmError))
+		Expect(s.run(s.key(stageHost(2)))(ctx, "cat", "/var/log/cloud-init-output.log")).To(ContainSubstring(kubeadmError))
 		s.giveBack(ctx)
 	}, SpecTimeout(limit))
 })
+
+// failingJoin is a payload with which kubeadm fails, as with a token that has expired or an endpoint that is not reachable.
+const failingJoin = `#cloud-config
+write_files:
+- path: /run/kubeadm/kubeadm-join-config.yaml
+  permissions: "0640"
+  content: |
+    apiVersion: kubeadm.k8s.io/v1beta4
+    kind: JoinConfiguration
+    discovery:
+      bootstrapToken:
+        apiServerEndpoint: 198.18.61.10:6443
+        token: abcdef.0123456789abcdef
+        unsafeSkipCAVerification: true
+    timeouts:
+      discovery: 20s
+runcmd:
+- kubeadm join --config /run/kubeadm/kubeadm-join-config.yaml && echo success > /run/cluster-api/bootstrap-success.complete
+`
 
 // shortenStartupTimeout has the manager say earlier that a Node does not come.
 func (s *site) shortenStartupTimeout(ctx context.Context) {

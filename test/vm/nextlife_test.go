@@ -30,7 +30,8 @@ func (s *site) expectNextLife(ctx context.Context, hosts [2]int, first facts.Fac
 	}
 	s.addCluster(ctx, cluster, infrav1.DataplaneCalicoVPP)
 	s.addMachine(ctx, order{
-		name: machineOf(next), cluster: cluster, host: n, links: lacpLinks(), interfaces: interfaces("bond0.61", "bond0.62"), payload: payload(), other: true,
+		name: machineOf(next), cluster: cluster, host: n, links: lacpLinks(), interfaces: interfaces("bond0.61", "bond0.62"), payload: payload(),
+		image: serve(s.built, tail()),
 	})
 	s.awaitCondition(ctx, machineOf(next), infrav1.HostProvisionedCondition)
 	s.awaitBoot(ctx, n, first.BootID)

@@ -28,17 +28,15 @@ import (
 // rig is a stage whose hosts are QEMU machines with captured NICs, which boot an image without Kubernetes.
 type rig struct {
 	*stage.Stage
-	// other is the image once more, as another one.
-	other infrav1.Image
+	built image.Image
 }
 
 // openRig builds the image, unless the cache has it, and starts everything, for a BeforeAll. All ends with its container.
 func openRig(ctx context.Context) *rig {
 	GinkgoHelper()
-	base := buildImage(ctx, image.Base)
-	r := &rig{Stage: stage.Open(ctx, func(o *lab.Options) { o.Hosts, o.Image, o.Capture = lab.VirtualHosts, image.Base, true })}
+	built := buildImage(ctx, image.Base)
+	r := &rig{built: built, Stage: stage.Open(ctx, func(o *lab.Options) { o.Hosts, o.Image, o.Capture = lab.VirtualHosts, image.Base, true })}
 	GinkgoWriter.Printf("machines are accelerated by %s\n", r.Rack().Accelerator())
-	r.serveOther(base)
 	return r
 }
 
@@ -58,13 +56,14 @@ func (r *rig) image() infrav1.Image {
 	return infrav1.Image{URL: r.Site.Image.URL, Checksum: r.Site.Image.SHA256, ChecksumType: "sha256", Format: "qcow2"}
 }
 
-// serveOther serves the image with a tail that makes it another one to those who look at checksums. What follows the clusters of a qcow2
-// image is nothing to its readers.
-func (r *rig) serveOther(base image.Image) {
+// tail makes an image another one to those who look at checksums. What follows the clusters of a qcow2 image is nothing to its readers.
+func tail() []byte { return make([]byte, 1<<16) }
+
+// serve serves an image with something at its end.
+func serve(built image.Image, end []byte) infrav1.Image {
 	GinkgoHelper()
-	tail := make([]byte, 1<<16)
 	write := func(to io.Writer) error {
-		disk, err := os.Open(base.Disk)
+		disk, err := os.Open(built.Disk)
 		if err != nil {
 			return err
 		}
@@ -72,7 +71,7 @@ func (r *rig) serveOther(base image.Image) {
 		if _, err := io.Copy(to, disk); err != nil {
 			return err
 		}
-		_, err = to.Write(tail)
+		_, err = to.Write(end)
 		return err
 	}
 	sum := sha256.New()
@@ -83,7 +82,7 @@ func (r *rig) serveOther(base image.Image) {
 		}
 	}))
 	DeferCleanup(server.Close)
-	r.other = infrav1.Image{URL: server.URL + "/other.qcow2", Checksum: hex.EncodeToString(sum.Sum(nil)), ChecksumType: "sha256", Format: "qcow2"}
+	return infrav1.Image{URL: server.URL + "/" + built.Name + ".qcow2", Checksum: hex.EncodeToString(sum.Sum(nil)), ChecksumType: "sha256", Format: "qcow2"}
 }
 
 // run runs a program in a guest and returns its standard output; it is an error when it ends with another status than 0.

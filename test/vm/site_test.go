@@ -4,6 +4,7 @@
 package vm
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -169,8 +170,8 @@ type order struct {
 	interfaces []infrav1.Interface
 	// payload is the bootstrap data.
 	payload string
-	// other boots the other image.
-	other bool
+	// image to boot; the one that the lab serves when it is zero.
+	image infrav1.Image
 }
 
 // addMachine adds a Machine with its EdgeMachine and its bootstrap data.
@@ -178,10 +179,7 @@ func (s *site) addMachine(ctx context.Context, o order) {
 	GinkgoHelper()
 	labels := map[string]string{clusterv1.ClusterNameLabel: o.cluster}
 	meta := metav1.ObjectMeta{Namespace: s.namespace, Name: o.name, Labels: labels}
-	picture := s.image()
-	if o.other {
-		picture = s.other
-	}
+	picture := cmp.Or(o.image, s.image())
 	s.apply(ctx, &corev1.Secret{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}, ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: o.name + "-bootstrap", Labels: labels},
 		Type: clusterv1.ClusterSecretType, StringData: map[string]string{"value": o.payload, "format": "cloud-config"},
