@@ -14,8 +14,8 @@ import (
 
 const (
 	// agentTimeout is how long the guest agent may take to answer one command, under emulation on a busy machine.
-	agentTimeout = 30 * time.Second
-	pingTimeout  = 5 * time.Second
+	agentTimeout = time.Minute
+	pingTimeout  = 15 * time.Second
 	// pollInterval is how often a command in the guest is asked whether it has ended.
 	pollInterval = 200 * time.Millisecond
 	// chunk is how much of a file is read at once, in bytes.

@@ -14,7 +14,7 @@ import (
 )
 
 // commandTimeout is how long QEMU's monitor may take to answer.
-const commandTimeout = 10 * time.Second
+const commandTimeout = 30 * time.Second
 
 // session is a connection in the protocol that QEMU's monitor and the guest agent share: JSON objects, commands
 // there and answers back.

@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	// startTimeout is how long QEMU may take until its monitor answers.
-	startTimeout = time.Minute
+	// startTimeout is how long QEMU may take until its monitor answers, on a machine with more guests than CPUs.
+	startTimeout = 3 * time.Minute
 	// defaultShutdownTimeout is how long an operating system may take to end, under emulation.
 	defaultShutdownTimeout = 2 * time.Minute
 )

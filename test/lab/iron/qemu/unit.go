@@ -34,7 +34,11 @@ const (
 	agentName   = "agent.sock"
 )
 
-const maxSocketPath = 107
+const (
+	maxSocketPath = 107
+	// stopGrace is how long QEMU may take to write what it holds of a disk before it is killed.
+	stopGrace = 30 * time.Second
+)
 
 func diskName(i int) string           { return fmt.Sprintf("disk%d.qcow2", i) }
 func captureName(nic string) string   { return nic + ".pcap" }
@@ -100,7 +104,7 @@ func (u *unit) boot(ctx context.Context, r *Rack) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	running, err := plane.Start(ctx, plane.Process{
-		Name: "machine " + u.key.String(), Path: r.config.Program, Dir: u.dir, LogFile: filepath.Join(u.dir, logName),
+		Name: "machine " + u.key.String(), Path: r.config.Program, Dir: u.dir, LogFile: filepath.Join(u.dir, logName), Grace: stopGrace,
 		Args: arguments(settings{
 			Machine: u.state.Machine, Accelerator: accelerator, Firmware: r.config.Firmware, Switch: socket, Capture: r.config.Capture,
 		}),

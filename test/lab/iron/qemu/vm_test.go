@@ -239,6 +239,18 @@ func TestBoot(t *testing.T) {
 		}
 		return nil
 	})
+	for _, up := range []bool{false, true} {
+		if err := b.rack.SetLink(t.Context(), b.key, 1, up); err != nil {
+			t.Error(err)
+		}
+		want := map[bool]string{false: "0", true: "1"}[up]
+		b.await(t, "a cable that is pulled or plugged in", time.Minute, func(ctx context.Context) error {
+			if got, err := b.guest.ReadFile(ctx, "/sys/class/net/second/carrier"); err != nil || strings.TrimSpace(string(got)) != want {
+				return errors.Join(fmt.Errorf("carrier %q, want %s", got, want), err)
+			}
+			return nil
+		})
+	}
 	b.run(t, "sync")
 	first := b.read(t, "/proc/sys/kernel/random/boot_id")
 

@@ -266,8 +266,8 @@ func TestGroupsForget(t *testing.T) {
 	if group := g.hear(5, pdu[lacpActor:], begin); group == 0 || g.of(5, begin) != group || g.first(group, begin) != 5 {
 		t.Errorf("group %d, of port 5 %d", group, g.of(5, begin))
 	}
-	if late := begin.Add(lacpTimeout + time.Second); g.of(5, late) != 0 {
-		t.Error("a port that says nothing stays in its group")
+	if late := begin.Add(lacpTimeout + time.Second); g.of(5, late) != 0 || g.first(1, late) != 5 {
+		t.Error("a port that says nothing stays in its group, or is not even sent to for want of another")
 	}
 	if g.hear(5, lacpdu(address{2}, 7, 1, 0)[lacpActor:], begin) != 0 || g.of(5, begin) != 0 {
 		t.Error("a port that wants no group has one")

@@ -31,8 +31,8 @@ const (
 const (
 	lacpPriority = 0x8000
 	// lacpTimeout is how long a port stays in its group without hearing of the other end. The standard's short one,
-	// 3 s, is too short for emulated machines.
-	lacpTimeout = 10 * time.Second
+	// 3 s, is too short for emulated machines that share a few CPUs; its long one is 90 s.
+	lacpTimeout = 30 * time.Second
 )
 
 // switchAddress is the switch's own, as a LACP system. It is locally administered.
@@ -71,24 +71,25 @@ func (g *groups) of(port int, now time.Time) int {
 	return m.group
 }
 
-// first is the port that a group's frames go out of: the lowest that collects, or else the lowest; 0 for none.
+// first is the port that a group's frames go out of: the lowest that collects and was heard of lately, or else the
+// lowest; 0 for none.
 func (g *groups) first(group int, now time.Time) int {
-	any, best := 0, 0
+	fallback, best := 0, 0
 	for id, m := range g.members {
-		if g.of(id, now) != group {
+		if m.group != group {
 			continue
 		}
-		if any == 0 || id < any {
-			any = id
+		if fallback == 0 || id < fallback {
+			fallback = id
 		}
-		if m.collecting && (best == 0 || id < best) {
+		if m.collecting && g.of(id, now) == group && (best == 0 || id < best) {
 			best = id
 		}
 	}
 	if best != 0 {
 		return best
 	}
-	return any
+	return fallback
 }
 
 // hear takes in a LACPDU's actor and returns the port's group; 0 when the other end wants none.
