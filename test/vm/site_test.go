@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	. "github.com/onsi/ginkgo/v2"
@@ -225,7 +226,7 @@ func (s *site) awaitBoot(ctx context.Context, n int, before string) {
 		g.Expect(strings.TrimSpace(boot)).NotTo(Equal(before), "the boot")
 		_, err = run(ctx, "test", "-e", "/run/cloud-init/result.json")
 		g.Expect(err).NotTo(HaveOccurred())
-	}).WithTimeout(bootTimeout).Should(Succeed())
+	}).WithTimeout(bootTimeout).WithPolling(5 * time.Second).Should(Succeed())
 }
 
 // asked is what was asked of host-<n> by a machine.

@@ -6,6 +6,7 @@ package facts
 import (
 	"context"
 	"errors"
+	"flag"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -16,22 +17,41 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// host answers with the outputs of a real host: testdata/<n>-<name> for the n-th source.
-func host(t *testing.T, dir string) Run {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join("testdata", dir, "*"))
-	if err != nil || len(files) != len(sources(nil)) {
-		t.Fatalf("%d outputs in testdata/%s, want one for each of the %d sources; error %v", len(files), dir, len(sources(nil)), err)
-	}
-	next := 0
-	return func(context.Context, ...string) (string, error) {
-		content, err := os.ReadFile(files[next])
-		next++
-		return string(content), err
+// Each folder has what the programs printed on a host, in the order in which Read runs them, and what becomes of it.
+func TestReadRealHosts(t *testing.T) {
+	for _, name := range []string{"lacp", "active-backup"} {
+		outputs, err := filepath.Glob(filepath.Join("testdata", name, "[0-9]*"))
+		if err != nil || len(outputs) != len(sources(nil)) {
+			t.Fatalf("%s: %d outputs of %d programs, error %v", name, len(outputs), len(sources(nil)), err)
+		}
+		next := 0
+		got, err := Read(t.Context(), func(context.Context, ...string) (string, error) {
+			content, err := os.ReadFile(outputs[next])
+			next++
+			return string(content), err
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden := filepath.Join("testdata", name, "facts.txt")
+		if *update {
+			if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), got.String()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }
 
-func comparable() []cmp.Option {
+var update = flag.Bool("update", false, "rewrite golden files")
+
+func byValue() []cmp.Option {
 	return []cmp.Option{cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})}
 }
 
@@ -97,7 +117,7 @@ func TestParse(t *testing.T) {
 			if err := c.parse(&got, c.output); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(c.want, got, comparable()...); diff != "" {
+			if diff := cmp.Diff(c.want, got, byValue()...); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
