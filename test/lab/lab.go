@@ -44,6 +44,8 @@ type Options struct {
 	// Image is the one that virtual hosts boot: "node", which is also the default, or "base", which is smaller and has no
 	// Kubernetes.
 	Image string
+	// Disk is a qcow2 file to boot instead of that image, which is then not built.
+	Disk string
 	// Capture writes what each NIC of a virtual host sends and receives into a file beside its console.
 	Capture bool
 	// WithoutIron leaves BareMetalHosts alone: nothing plays baremetal-operator and the machines.

@@ -6,7 +6,11 @@ package lab
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/image"
@@ -23,16 +27,35 @@ type virtual struct {
 	rack    *qemu.Rack
 }
 
-// Prepare makes what hosts of a kind need and what takes long, so that its progress can be shown before Start.
-func Prepare(ctx context.Context, box tools.Toolbox, hosts string) error {
+// Prepare makes what hosts of a kind need and what takes long, so that its progress can be shown before Start. It returns the
+// file for Options.Disk: with it Start builds nothing again, whatever has changed in the tree since.
+func Prepare(ctx context.Context, box tools.Toolbox, hosts string) (disk string, err error) {
 	if hosts != VirtualHosts {
-		return nil
+		return "", nil
 	}
 	if _, err := box.Programs(ctx, tools.QemuSystem, tools.QemuImg, tools.Firmware); err != nil {
-		return fmt.Errorf("prepare virtual hosts: %w", err)
+		return "", fmt.Errorf("prepare virtual hosts: %w", err)
 	}
-	_, err := image.Build(ctx, image.Options{Toolbox: box, Name: image.Node, Out: box.Out})
-	return err
+	built, err := image.Build(ctx, image.Options{Toolbox: box, Name: image.Node, Out: box.Out})
+	return built.Disk, err
+}
+
+// bootImage is the image that virtual hosts boot.
+func bootImage(ctx context.Context, o Options, box tools.Toolbox) (image.Image, error) {
+	name := cmp.Or(o.Image, image.Node)
+	if o.Disk == "" {
+		return image.Build(ctx, image.Options{Toolbox: box, Name: name, Out: o.Out})
+	}
+	file, err := os.Open(o.Disk)
+	if err != nil {
+		return image.Image{}, fmt.Errorf("read the disk image: %w", err)
+	}
+	defer file.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, file); err != nil {
+		return image.Image{}, fmt.Errorf("read the disk image: %w", err)
+	}
+	return image.Image{Name: name, Disk: o.Disk, SHA256: hex.EncodeToString(sum.Sum(nil))}, nil
 }
 
 // prepareVirtual makes everything around virtual hosts; nothing of it runs yet.
@@ -47,7 +70,7 @@ func (l *Lab) prepareVirtual(ctx context.Context, o Options) error {
 		return fmt.Errorf("prepare virtual hosts: %w", err)
 	}
 	v := &virtual{}
-	if v.image, err = image.Build(ctx, image.Options{Toolbox: box, Name: cmp.Or(o.Image, image.Node), Out: o.Out}); err != nil {
+	if v.image, err = bootImage(ctx, o, box); err != nil {
 		return err
 	}
 	l.Site = l.Site.withGuests()

@@ -30,12 +30,15 @@ type settings struct {
 	dir string
 	// hosts is the kind of hosts; empty for that of the lab's last start.
 	hosts string
+	// disk is the file that virtual hosts boot; empty to build it.
+	disk string
 }
 
-// addHosts gives a command that starts the lab the flag for the kind of its hosts.
+// addHosts gives a command that starts the lab the flags for its hosts.
 func (s *settings) addHosts(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.hosts, "hosts", "", "kind of the hosts, "+strings.Join(lab.HostKinds(), " or ")+
 		" (default: that of the last start, "+lab.SimulatedHosts+" at first)")
+	cmd.Flags().StringVar(&s.disk, "disk", "", "with virtual hosts: boot this qcow2 file, which must have kubeadm "+lab.KubernetesVersion+", instead of the image node")
 }
 
 func newCommand() *cobra.Command {
@@ -70,6 +73,12 @@ func (s *settings) complete() error {
 		return fmt.Errorf("find the lab's folder: %w", err)
 	}
 	s.dir = dir
+	if s.disk == "" {
+		return nil
+	}
+	if s.disk, err = filepath.Abs(s.disk); err != nil {
+		return fmt.Errorf("find the disk image: %w", err)
+	}
 	return nil
 }
 
@@ -164,13 +173,16 @@ func (s *settings) up(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := lab.Prepare(cmd.Context(), box, hosts); err != nil {
-		return err
+	disk := s.disk
+	if disk == "" {
+		if disk, err = lab.Prepare(cmd.Context(), box, hosts); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "starting the lab in %s with %s hosts\n", s.dir, hosts)
 	ctx, cancel := context.WithTimeout(cmd.Context(), startTimeout)
 	defer cancel()
-	return daemon.Spawn(ctx, s.dir, "run", "--dir", s.dir, "--hosts", hosts, "--release", components, "--manager", tree.Manager,
+	return daemon.Spawn(ctx, s.dir, "run", "--dir", s.dir, "--hosts", hosts, "--disk", disk, "--release", components, "--manager", tree.Manager,
 		"--charts-dir", os.Getenv(charts.DirVariable))
 }
 

@@ -26,7 +26,7 @@ func runCommand(s *settings) *cobra.Command {
 				return err
 			}
 			defer release()
-			options.Dir, options.Hosts = s.dir, s.hosts
+			options.Dir, options.Hosts, options.Disk = s.dir, s.hosts, s.disk
 			options.Log = zap.New(zap.WriteTo(cmd.ErrOrStderr()))
 			options.Out = cmd.ErrOrStderr()
 			ctrl.SetLogger(options.Log)
