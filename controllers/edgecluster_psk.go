@@ -61,8 +61,7 @@ func (r *EdgeClusterReconciler) adoptPSK(ctx context.Context, s *clusterScope) e
 	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: s.edgeCluster.Namespace, Name: pskSecretName(s.cluster)}, secret); err != nil {
 		return fmt.Errorf("reading Secret %s: %w", pskSecretName(s.cluster), err)
 	}
-	// The error is left out: it might show a part of the key.
-	if key, err := base64.StdEncoding.DecodeString(string(secret.Data[pskEntry])); metav1.GetControllerOf(secret) != nil || err != nil || len(key) != pskBytes {
+	if metav1.GetControllerOf(secret) != nil || !isPSK(secret.Data[pskEntry]) {
 		s.refuseKey(infrav1.KeyUnavailableReason, "Secret %s exists and is not ours; rename or delete it. It would be adopted with %d bytes in base64 in its entry %s, and without an owner that controls it",
 			secret.Name, pskBytes, pskEntry)
 		return nil
@@ -76,6 +75,12 @@ func (r *EdgeClusterReconciler) adoptPSK(ctx context.Context, s *clusterScope) e
 		return fmt.Errorf("adopting Secret %s: %w", secret.Name, err)
 	}
 	return nil
+}
+
+// isPSK tells whether a text is a key in base64. The error is left out: it might show a part of the key.
+func isPSK(text []byte) bool {
+	key, err := base64.StdEncoding.DecodeString(string(text))
+	return err == nil && len(key) == pskBytes
 }
 
 func (r *EdgeClusterReconciler) createPSK(ctx context.Context, s *clusterScope) error {

@@ -148,7 +148,7 @@ func TestWantedNode(t *testing.T) {
 			s.reached(infrav1.NodeLinkedCondition, infrav1.NodeLinkedReason, "")
 			n.Status = reportedAt(noon(), corev1.ConditionUnknown, infrav1.WaitingForAgentReason, "").Status
 		}, outcome{"ours", "rack-1", true}},
-		"given up, Preferred": {infrav1.EncryptionPreferred, func(s *machineScope, n *corev1.Node) {
+		"given up, Preferred": {infrav1.EncryptionPreferred, func(_ *machineScope, n *corev1.Node) {
 			n.Status = reportedAt(noon(), corev1.ConditionUnknown, infrav1.WaitingForAgentReason, "").Status
 		}, outcome{"ours", "rack-1", false}},
 		"with a foreign key": {infrav1.EncryptionPreferred, func(_ *machineScope, n *corev1.Node) {
