@@ -40,8 +40,8 @@ var _ = Describe("A cluster", Ordered, Label("cluster"), func() {
 
 	It("has a Node for each Machine, with provider ID, address and taints as asked for", func(ctx SpecContext) {
 		c.expectNodes(ctx, nil)
-		c.expectCondition(ctx, &clusterv1.Cluster{}, quickstart.Cluster, clusterv1.ClusterAvailableCondition, metav1.ConditionTrue)
-		c.expectCondition(ctx, &infrav1.EdgeCluster{}, quickstart.Cluster, infrav1.ReadyCondition, metav1.ConditionTrue)
+		c.expectCondition(ctx, &clusterv1.Cluster{}, clusterv1.ClusterAvailableCondition, metav1.ConditionTrue)
+		c.expectCondition(ctx, &infrav1.EdgeCluster{}, infrav1.ReadyCondition, metav1.ConditionTrue)
 	}, SpecTimeout(limit))
 
 	It("resolves the names of Services in a pod on a worker", func(ctx SpecContext) {
@@ -67,8 +67,8 @@ var _ = Describe("A cluster whose Calico cannot be had", Ordered, Label("cluster
 	It("says what waits for an image, and its node agents report", func(ctx SpecContext) {
 		Expect(quickstart.RunWithCalico(ctx, c.Access, string(infrav1.DataplaneCalicoNftables), GinkgoWriter)).To(Succeed())
 		c.connect()
-		c.expectCondition(ctx, &infrav1.EdgeCluster{}, quickstart.Cluster, infrav1.DataplaneInstalledCondition, metav1.ConditionFalse)
-		c.expectCondition(ctx, &infrav1.EdgeCluster{}, quickstart.Cluster, infrav1.ReadyCondition, metav1.ConditionFalse)
+		c.expectCondition(ctx, &infrav1.EdgeCluster{}, infrav1.DataplaneInstalledCondition, metav1.ConditionFalse)
+		c.expectCondition(ctx, &infrav1.EdgeCluster{}, infrav1.ReadyCondition, metav1.ConditionFalse)
 	}, SpecTimeout(clusterLimit))
 
 	It("holds pods back from its Nodes, of which each agent is a pod that runs", func(ctx SpecContext) {
@@ -194,14 +194,14 @@ func internalIP(machine *infrav1.EdgeMachine) string {
 	return "no address"
 }
 
-// expectCondition wants a condition of an object in namespace default, with a message when it is false.
+// expectCondition wants a condition of an object that has the cluster's name, with a message when it is false.
 func (c *kubeadmCluster) expectCondition(ctx context.Context, object interface {
 	client.Object
 	conditions.Getter
-}, name, kind string, status metav1.ConditionStatus) {
+}, kind string, status metav1.ConditionStatus) {
 	GinkgoHelper()
 	Eventually(ctx, func(g Gomega) {
-		g.Expect(c.Client().Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceDefault, Name: name}, object)).To(Succeed())
+		g.Expect(c.Client().Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceDefault, Name: quickstart.Cluster}, object)).To(Succeed())
 		found := conditions.Get(object, kind)
 		g.Expect(found).NotTo(BeNil())
 		g.Expect(found.Status).To(Equal(status), "%s: %s", kind, found.Message)

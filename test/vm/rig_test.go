@@ -94,8 +94,8 @@ func (r *rig) run(key types.NamespacedName) func(ctx context.Context, argv ...st
 			return "", err
 		}
 		if result.ExitCode != 0 {
-			return string(result.Stdout), fmt.Errorf("%q in %s: exit status %d: %s", argv, key.Name, result.ExitCode, result.Stderr)
+			return result.Stdout, fmt.Errorf("%q in %s: exit status %d: %s", argv, key.Name, result.ExitCode, result.Stderr)
 		}
-		return string(result.Stdout), nil
+		return result.Stdout, nil
 	}
 }

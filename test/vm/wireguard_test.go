@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -32,8 +33,8 @@ func (s *site) expectOnlyWireGuard(ctx context.Context, hosts [2]int) {
 	s.peer(ctx, hosts[1], hosts[0])
 	before := s.captured(hosts)
 	s.ping(ctx, hosts[0], s.addresses(hosts[1])[clusterNetwork])
-	clear := s.between(hosts, before)
-	Expect(len(wire.Holding(clear, []byte(needle)))).To(BeNumerically(">=", pings), "frames in which the captures see what is sent in clear")
+	plain := s.between(hosts, before)
+	Expect(len(wire.Holding(plain, []byte(needle)))).To(BeNumerically(">=", pings), "frames in which the captures see what is sent in clear")
 
 	before = s.captured(hosts)
 	s.ping(ctx, hosts[0], podAddress(hosts[1]))
@@ -42,7 +43,7 @@ func (s *site) expectOnlyWireGuard(ctx context.Context, hosts [2]int) {
 	frames := s.between(hosts, before)
 	kinds := wire.Kinds(frames)
 	GinkgoWriter.Printf("between %s and %s in clear: %v\nbetween them as peers, of which both ends see each frame: %v\n",
-		stageHost(hosts[0]), stageHost(hosts[1]), wire.Kinds(clear), kinds)
+		stageHost(hosts[0]), stageHost(hosts[1]), wire.Kinds(plain), kinds)
 	var others []string
 	for _, frame := range frames {
 		if frame.Kind == wire.Other {
@@ -63,7 +64,8 @@ func (s *site) peer(ctx context.Context, n, other int) {
 	endpoint := netip.AddrPortFrom(s.addresses(other)[clusterNetwork], encryption.DefaultPort).String()
 	for _, command := range []string{
 		"ip address add " + podAddress(n).String() + "/32 dev " + device,
-		"ip link set up dev " + device,
+		// The link's MTU less what WireGuard adds, as in the dataplane's configuration: larger packets would be sent in pieces.
+		"ip link set up mtu " + strconv.Itoa(clusterMTU-encryption.OverheadWireGuard) + " dev " + device,
 		"wg set " + device + " peer " + key + " allowed-ips " + pods + " endpoint " + endpoint,
 		"ip route add " + pods + " dev " + device + " src " + podAddress(n).String(),
 	} {

@@ -145,12 +145,12 @@ func driverMode(mode infrav1.BondMode) string {
 	}[mode]
 }
 
-func (a Asked) link(name string) (infrav1.Link, bool) {
+func (a Asked) link(name string) infrav1.Link {
 	at := slices.IndexFunc(a.Machine.Spec.Links, func(l infrav1.Link) bool { return l.Name == name })
 	if at < 0 {
-		return infrav1.Link{}, false
+		return infrav1.Link{Match: &infrav1.NICMatch{}}
 	}
-	return a.Machine.Spec.Links[at], true
+	return a.Machine.Spec.Links[at]
 }
 
 func (a Asked) bondOf(member string) (infrav1.Link, bool) {
@@ -165,11 +165,9 @@ func (a Asked) bondOf(member string) (infrav1.Link, bool) {
 func (a Asked) mac(link infrav1.Link) string {
 	switch {
 	case link.Bond != nil:
-		first, _ := a.link(link.Bond.Members[0])
-		return a.mac(first)
+		return a.mac(a.link(link.Bond.Members[0]))
 	case link.VLAN != nil:
-		parent, _ := a.link(link.VLAN.Parent)
-		return a.mac(parent)
+		return a.mac(a.link(link.VLAN.Parent))
 	}
 	for _, nic := range a.Hardware.NIC {
 		match := link.Match

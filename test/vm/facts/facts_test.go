@@ -62,7 +62,7 @@ func TestParse(t *testing.T) {
 		output string
 		want   Facts
 	}{
-		"identity": {parseIdentity, "11-22\n33\nhost-1\nhost-1\n", Facts{BootID: "11-22", MachineID: "33", Hostname: "host-1", StaticHostname: "host-1"}},
+		"identity": {parseIdentity, "11-22\n33\nhost-1\nhost-2\n", Facts{BootID: "11-22", MachineID: "33", Hostname: "host-1", StaticHostname: "host-2"}},
 		"hugepages": {
 			parseHugepages, "4\nHugePages_Total:       3\n", Facts{Hugepages: Hugepages{Reserved: 4, Total: 3}},
 		},

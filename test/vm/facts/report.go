@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -44,24 +45,24 @@ func (f Facts) String() string {
 
 // String describes the link.
 func (l Link) String() string {
-	text := fmt.Sprintf("%s %s mtu %d", cmp.Or(l.Kind, "ethernet"), l.MAC, l.MTU)
+	words := []string{cmp.Or(l.Kind, "ethernet"), l.MAC, "mtu", strconv.Itoa(l.MTU)}
 	if l.PermanentMAC != "" {
-		text += " permanent " + l.PermanentMAC
+		words = append(words, "permanent", l.PermanentMAC)
 	}
 	if l.Bond != "" {
-		text += " in " + l.Bond
+		words = append(words, "in", l.Bond)
 	}
 	if l.Parent != "" {
-		text += fmt.Sprintf(" id %d on %s", l.VLAN, l.Parent)
+		words = append(words, "id", strconv.Itoa(l.VLAN), "on", l.Parent)
 	}
 	if !l.Carrier {
-		text += " down"
+		words = append(words, "down")
 	}
 	for _, address := range l.Addresses {
-		text += " " + address.Prefix.String()
+		words = append(words, address.Prefix.String())
 		if address.Dynamic {
-			text += " (leased)"
+			words = append(words, "(leased)")
 		}
 	}
-	return text
+	return strings.Join(words, " ")
 }

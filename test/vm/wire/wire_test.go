@@ -33,14 +33,14 @@ func frame(t *testing.T, parts ...gopacket.SerializableLayer) []byte {
 	return bytes.Clone(buffer.Bytes())
 }
 
-func udp(t *testing.T, from, to net.HardwareAddr, vlan uint16, destination uint16, payload []byte) []byte {
+func udp(t *testing.T, from, to net.HardwareAddr, destination uint16, payload []byte) []byte {
 	t.Helper()
 	source := layers.UDPPort(destination)
 	if destination == dhcpServer {
 		source = dhcpClient
 	}
 	return frame(t, &layers.Ethernet{SrcMAC: from, DstMAC: to, EthernetType: layers.EthernetTypeDot1Q},
-		&layers.Dot1Q{VLANIdentifier: vlan, Type: layers.EthernetTypeIPv4},
+		&layers.Dot1Q{VLANIdentifier: 61, Type: layers.EthernetTypeIPv4},
 		&layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: net.IP{192, 0, 2, 1}, DstIP: net.IP{192, 0, 2, 2}},
 		&layers.UDP{SrcPort: source, DstPort: layers.UDPPort(destination)}, gopacket.Payload(payload))
 }
@@ -76,12 +76,12 @@ func TestKinds(t *testing.T) {
 	a, b, gateway, everybody := macs()
 	secret := []byte("traffic of a pod")
 	file := capture(t,
-		udp(t, a, b, 61, port, append([]byte{1, 0, 0, 0}, make([]byte, 144)...)),
-		udp(t, b, a, 61, port, append([]byte{4, 0, 0, 0}, make([]byte, 60)...)),
-		udp(t, a, b, 61, port, secret), // the port alone does not make it WireGuard
-		udp(t, a, b, 61, 53, secret),
-		udp(t, a, everybody, 61, dhcpServer, secret),
-		udp(t, a, gateway, 61, 53, secret),
+		udp(t, a, b, port, append([]byte{1, 0, 0, 0}, make([]byte, 144)...)),
+		udp(t, b, a, port, append([]byte{4, 0, 0, 0}, make([]byte, 60)...)),
+		udp(t, a, b, port, secret), // the port alone does not make it WireGuard
+		udp(t, a, b, 53, secret),
+		udp(t, a, everybody, dhcpServer, secret),
+		udp(t, a, gateway, 53, secret),
 		frame(t, &layers.Ethernet{SrcMAC: a, DstMAC: everybody, EthernetType: layers.EthernetTypeARP},
 			&layers.ARP{AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4, Operation: layers.ARPRequest,
 				SourceHwAddress: a, SourceProtAddress: []byte{192, 0, 2, 1}, DstHwAddress: make([]byte, 6), DstProtAddress: []byte{192, 0, 2, 2}}),
@@ -109,7 +109,7 @@ func TestKinds(t *testing.T) {
 
 func TestReadWhatIsWritten(t *testing.T) {
 	a, b, _, _ := macs()
-	file := capture(t, udp(t, a, b, 61, port, []byte{4, 0, 0, 0}), udp(t, b, a, 61, 53, []byte("x")))
+	file := capture(t, udp(t, a, b, port, []byte{4, 0, 0, 0}), udp(t, b, a, 53, []byte("x")))
 	if n, err := Count(file); err != nil || n != 2 {
 		t.Errorf("%d frames, error %v", n, err)
 	}
