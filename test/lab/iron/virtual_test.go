@@ -30,7 +30,7 @@ func (noSwitch) Socket() string { return "/nowhere/site.sock" }
 func script(t *testing.T, line string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "program")
-	if err := os.WriteFile(name, []byte("#!/bin/sh\n"+line+"\n"), 0o700); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(name, []byte("#!/bin/sh\n"+line+"\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return name

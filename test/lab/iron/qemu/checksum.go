@@ -7,7 +7,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/md5" //nolint:gosec // images may be published with nothing better
+	"crypto/md5"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
@@ -39,7 +39,7 @@ func (c checksum) hash() hash.Hash {
 	case bmov1.SHA256:
 		return sha256.New()
 	default:
-		return md5.New() //nolint:gosec // see the import
+		return md5.New()
 	}
 }
 

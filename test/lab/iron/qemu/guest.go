@@ -133,7 +133,7 @@ func (g *Guest) call(ctx context.Context, command string, arguments map[string]a
 
 // sync skips what the agent still answers to clients that went away.
 func (s *session) sync() error {
-	id := rand.Int64N(1 << 53) //nolint:gosec // no secret: it tells answers apart
+	id := rand.Int64N(1 << 53)
 	// The mark makes the agent forget half a command.
 	request := fmt.Appendf([]byte{syncMark}, "{\"execute\": \"guest-sync-delimited\", \"arguments\": {\"id\": %d}}\n", id)
 	if _, err := s.conn.Write(request); err != nil {

@@ -96,7 +96,7 @@ func newGuest(t *testing.T, agent *fakeAgent) *Guest {
 	t.Helper()
 	dir := t.TempDir()
 	if agent != nil {
-		listener, err := net.Listen("unix", filepath.Join(dir, agentName)) //nolint:noctx // a local socket
+		listener, err := net.Listen("unix", filepath.Join(dir, agentName))
 		if err != nil {
 			t.Fatal(err)
 		}

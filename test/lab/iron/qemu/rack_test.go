@@ -43,7 +43,7 @@ func testMachine(t *testing.T) Machine {
 }
 
 // serve offers an image over HTTP.
-func serve(t *testing.T, content string) bmov1.Image {
+func serve(t *testing.T) bmov1.Image {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(content)) }))
 	t.Cleanup(server.Close)
@@ -77,7 +77,7 @@ func diskEvents(t *testing.T, u *unit) string {
 		t.Fatal(err)
 	}
 	_, events, _ := strings.Cut(string(content), "\n")
-	return strings.ReplaceAll(strings.TrimSpace(events), "\n", " ")
+	return strings.ReplaceAll(strings.TrimSpace(events), "\n", ", ")
 }
 
 func console(t *testing.T, rack *Rack) string {
@@ -91,7 +91,7 @@ func console(t *testing.T, rack *Rack) string {
 
 func TestMachineLifecycle(t *testing.T) {
 	dir := t.TempDir()
-	rack, machine, image := newTestRack(t, dir), testMachine(t), serve(t, "QFI\xfb an image")
+	rack, machine, image := newTestRack(t, dir), testMachine(t), serve(t)
 	u := rack.unit(host1())
 
 	if err := rack.PowerOn(t.Context(), host1(), machine); err != nil || !rack.PoweredOn(host1()) || u.running != nil {
@@ -124,7 +124,7 @@ func TestMachineLifecycle(t *testing.T) {
 	if err := rack.Shutdown(t.Context(), host1()); err != nil || rack.PoweredOn(host1()) {
 		t.Errorf("error %v, on %t", err, rack.PoweredOn(host1()))
 	}
-	if got := diskEvents(t, u); got != "boot boot shutdown" {
+	if got := diskEvents(t, u); got != "boot, boot, shutdown" {
 		t.Errorf("a shutdown: the disk saw %q", got)
 	}
 	for _, name := range []string{stateName, driveName, diskName(0), consoleName} {
@@ -161,7 +161,7 @@ func TestMachineLifecycle(t *testing.T) {
 
 func TestRestore(t *testing.T) {
 	dir := t.TempDir()
-	first, machine, image := newTestRack(t, dir), testMachine(t), serve(t, "QFI\xfb an image")
+	first, machine, image := newTestRack(t, dir), testMachine(t), serve(t)
 	if err := first.Deploy(t.Context(), host1(), machine, image, testDrive()); err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func TestRestore(t *testing.T) {
 	if err := second.Restore(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := diskEvents(t, second.unit(host1())); got != "boot boot" || !second.PoweredOn(host1()) {
+	if got := diskEvents(t, second.unit(host1())); got != "boot, boot" || !second.PoweredOn(host1()) {
 		t.Errorf("the disk saw %q, on %t", got, second.PoweredOn(host1()))
 	}
 	if err := second.PowerOff(host1()); err != nil {
@@ -192,7 +192,7 @@ func TestRestore(t *testing.T) {
 }
 
 func TestMachineThatEndsByItself(t *testing.T) {
-	rack, machine, image := newTestRack(t, t.TempDir()), testMachine(t), serve(t, "QFI\xfb an image")
+	rack, machine, image := newTestRack(t, t.TempDir()), testMachine(t), serve(t)
 	if err := rack.Deploy(t.Context(), host1(), machine, image, testDrive()); err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +217,7 @@ func TestMachineThatEndsByItself(t *testing.T) {
 }
 
 func TestStubbornSystemIsCutOff(t *testing.T) {
-	rack, machine, image := newTestRack(t, t.TempDir()), testMachine(t), serve(t, "QFI\xfb an image")
+	rack, machine, image := newTestRack(t, t.TempDir()), testMachine(t), serve(t)
 	rack.config.ShutdownTimeout = 100 * time.Millisecond
 	if err := rack.Deploy(t.Context(), host1(), machine, image, testDrive()); err != nil {
 		t.Fatal(err)
@@ -237,7 +237,7 @@ func TestStubbornSystemIsCutOff(t *testing.T) {
 }
 
 func TestMachineThatDoesNotStart(t *testing.T) {
-	rack, machine, image := newTestRack(t, t.TempDir()), testMachine(t), serve(t, "QFI\xfb an image")
+	rack, machine, image := newTestRack(t, t.TempDir()), testMachine(t), serve(t)
 	machine.Hardware.Hostname = "broken"
 	if err := rack.Deploy(t.Context(), host1(), machine, image, testDrive()); err != nil {
 		t.Fatal(err)
@@ -251,7 +251,7 @@ func TestMachineThatDoesNotStart(t *testing.T) {
 func TestDiskTooSmall(t *testing.T) {
 	rack, machine := newTestRack(t, t.TempDir()), testMachine(t)
 	machine.Hardware.Storage[0].SizeBytes = 5
-	err := rack.Deploy(t.Context(), host1(), machine, serve(t, "QFI\xfb an image"), testDrive())
+	err := rack.Deploy(t.Context(), host1(), machine, serve(t), testDrive())
 	if err == nil || !strings.Contains(err.Error(), "needs a disk of 13 bytes, the host's has 5") {
 		t.Errorf("error %v", err)
 	}

@@ -49,7 +49,7 @@ type cable struct {
 func plug(t *testing.T, n *Network) cable {
 	t.Helper()
 	// The switch's folder is too deep for a plain path.
-	conn, err := net.Dial("unix", fmt.Sprintf("/proc/self/fd/%d/%s", n.dir.Fd(), socketName)) //nolint:noctx // a local socket
+	conn, err := net.Dial("unix", fmt.Sprintf("/proc/self/fd/%d/%s", n.dir.Fd(), socketName))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -133,8 +133,9 @@ func (g *gateway) take(frame []byte) {
 
 // closed leaves out the error of a listener that was closed because the context ended.
 func closed(ctx context.Context, err error) error {
-	if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
-		return nil
+	ended := ctx.Err() != nil || errors.Is(err, net.ErrClosed)
+	if !ended {
+		return err
 	}
-	return err
+	return nil
 }

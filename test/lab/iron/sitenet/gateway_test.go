@@ -76,7 +76,7 @@ func TestDialAndProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	go func() {
-		_ = http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { //nolint:gosec // ends with the listener
+		_ = http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprintf(w, "host for %s", r.RemoteAddr)
 		}))
 	}()
@@ -130,7 +130,7 @@ func get(t *testing.T, conn net.Conn) string {
 
 func connect(t *testing.T, proxy, target string) (net.Conn, int) {
 	t.Helper()
-	conn, err := net.Dial("tcp", proxy) //nolint:noctx // a local socket
+	conn, err := net.Dial("tcp", proxy)
 	if err != nil {
 		t.Fatal(err)
 	}

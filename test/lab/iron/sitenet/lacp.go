@@ -140,9 +140,9 @@ func answer(port, group int, actor []byte) []byte {
 	end[0], end[1] = 1, 20
 	binary.BigEndian.PutUint16(end[2:], lacpPriority)
 	copy(end[4:], own[:])
-	binary.BigEndian.PutUint16(end[10:], uint16(group)) //nolint:gosec // a few groups
+	binary.BigEndian.PutUint16(end[10:], uint16(group))
 	binary.BigEndian.PutUint16(end[12:], lacpPriority)
-	binary.BigEndian.PutUint16(end[14:], uint16(port)) //nolint:gosec // ports are counted up while the lab runs
+	binary.BigEndian.PutUint16(end[14:], uint16(port))
 	end[16] = stateActivity | stateShortTimeout | stateAggregation | stateSync | stateCollecting | stateDistributing
 	copy(frame[lacpPartner:], actor)
 	frame[lacpPartner] = 2
