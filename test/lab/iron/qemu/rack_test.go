@@ -77,7 +77,7 @@ func diskEvents(t *testing.T, u *unit) string {
 		t.Fatal(err)
 	}
 	_, events, _ := strings.Cut(string(content), "\n")
-	return strings.ReplaceAll(strings.TrimSpace(events), "\n", ", ")
+	return strings.ReplaceAll(strings.TrimSpace(events), "\n", ", then ")
 }
 
 func console(t *testing.T, rack *Rack) string {
@@ -124,7 +124,7 @@ func TestMachineLifecycle(t *testing.T) {
 	if err := rack.Shutdown(t.Context(), host1()); err != nil || rack.PoweredOn(host1()) {
 		t.Errorf("error %v, on %t", err, rack.PoweredOn(host1()))
 	}
-	if got := diskEvents(t, u); got != "boot, boot, shutdown" {
+	if got := diskEvents(t, u); got != "boot, then boot, then shutdown" {
 		t.Errorf("a shutdown: the disk saw %q", got)
 	}
 	for _, name := range []string{stateName, driveName, diskName(0), consoleName} {
@@ -176,7 +176,7 @@ func TestRestore(t *testing.T) {
 	if err := second.Restore(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := diskEvents(t, second.unit(host1())); got != "boot, boot" || !second.PoweredOn(host1()) {
+	if got := diskEvents(t, second.unit(host1())); got != "boot, then boot" || !second.PoweredOn(host1()) {
 		t.Errorf("the disk saw %q, on %t", got, second.PoweredOn(host1()))
 	}
 	if err := second.PowerOff(host1()); err != nil {
