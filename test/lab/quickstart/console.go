@@ -19,6 +19,8 @@ const (
 	mostTrouble = 12 // lines of a console that tell of trouble
 	mostRecent  = 4  // last lines of a console
 	mostConsole = 1 << 20
+	// powerOn begins what a console shows of one life of the machine.
+	powerOn = " power: on"
 )
 
 // whatConsolesShow is an error that quotes the lines of each host's console that matter when a cluster does not come up;
@@ -44,6 +46,38 @@ func whatConsolesShow(access lab.Access) error {
 		}
 	}
 	return errors.New(strings.TrimSuffix(b.String(), "\n"))
+}
+
+// kubeadmFailure finds what kubeadm said when it gave up on a host, since the host was last switched on; "" when it has
+// not. Nothing tries again by itself after that.
+func kubeadmFailure(console string) string {
+	if i := strings.LastIndex(console, powerOn); i >= 0 {
+		console = console[i:]
+	}
+	for line := range strings.Lines(console) {
+		if _, said, found := strings.Cut(line, "error execution phase "); found {
+			return strings.TrimSpace(said)
+		}
+	}
+	return ""
+}
+
+// checkConsoles is an error when kubeadm has given up on a host.
+func checkConsoles(access lab.Access) error {
+	paths, err := filepath.Glob(access.ConsoleGlob())
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		console, err := readEnd(path)
+		if err != nil {
+			return err
+		}
+		if said := kubeadmFailure(console); said != "" {
+			return fmt.Errorf("kubeadm failed on host %s, in phase %s", filepath.Base(filepath.Dir(path)), said)
+		}
+	}
+	return nil
 }
 
 // readEnd reads the end of a file.

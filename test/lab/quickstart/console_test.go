@@ -57,3 +57,20 @@ func TestConsolesAreNamed(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+func TestKubeadmFailureOfThisLife(t *testing.T) {
+	const failed = "[  516.9] cloud-init[521]: error: error execution phase wait-control-plane: no answer\n"
+	tests := map[string]struct{ console, want string }{
+		"none":               {"--- 2026-01-01 power: on, accelerated by tcg\nbooting\n", ""},
+		"in this life":       {"--- 2026-01-01 power: on, accelerated by tcg\n" + failed, "wait-control-plane: no answer"},
+		"in an earlier life": {"--- 2026-01-01 power: on\n" + failed + "--- 2026-01-02 power: off\n--- 2026-01-02 power: on\n", ""},
+		"without our lines":  {failed, "wait-control-plane: no answer"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := kubeadmFailure(tt.console); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab"
 )
 
 // world is what the quick start watches.
@@ -59,6 +60,11 @@ func (q *quickstart) follow(ctx context.Context, what string, reached goal) erro
 			if reached(w) {
 				q.say(what)
 				return nil
+			}
+		}
+		if q.access.Hosts == lab.VirtualHosts {
+			if err := checkConsoles(q.access); err != nil {
+				return fmt.Errorf("%w; while waiting until %s", err, what)
 			}
 		}
 		select {

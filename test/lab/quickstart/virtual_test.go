@@ -37,7 +37,7 @@ metadata: {name: edge-1-control-plane, namespace: default}
 spec:
   kubeadmConfigSpec:
     initConfiguration:
-      timeouts: {kubernetesAPICallSeconds: 300}
+      timeouts: {kubeletHealthCheckSeconds: 600, kubernetesAPICallSeconds: 300}
 ---
 apiVersion: cluster.x-k8s.io/v1beta2
 kind: Cluster
@@ -72,9 +72,9 @@ func TestPatchesChangeOnlyWhatTheyAreFor(t *testing.T) {
 			if !ok || config["clusterConfiguration"] == nil || config["preKubeadmCommands"] == nil {
 				t.Fatalf("KubeadmControlPlane: %v", objects["KubeadmControlPlane"])
 			}
-			wantInit := map[string]any{"timeouts": map[string]any{"kubernetesAPICallSeconds": float64(300)}}
+			wantInit := map[string]any{"timeouts": map[string]any{"kubeletHealthCheckSeconds": float64(600), "kubernetesAPICallSeconds": float64(900)}}
 			if diff := cmp.Diff(wantInit, config["initConfiguration"]); diff != "" {
-				t.Errorf("the template's own (-want +got):\n%s", diff)
+				t.Errorf("time-outs (-want +got):\n%s", diff)
 			}
 		})
 	}
