@@ -128,11 +128,7 @@ func (l *Lab) play(ctx context.Context, o Options, m materials, proxy *services.
 	if err := client.IgnoreAlreadyExists(l.api.Create(ctx, namespace)); err != nil {
 		return fmt.Errorf("create namespace cert-manager: %w", err)
 	}
-	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme:  scheme,
-		Logger:  o.Log,
-		Metrics: metricsserver.Options{BindAddress: "0"},
-	})
+	mgr, err := ctrl.NewManager(config, ctrl.Options{Scheme: scheme, Logger: o.Log, Metrics: metricsserver.Options{BindAddress: "0"}})
 	if err != nil {
 		return fmt.Errorf("make the lab's manager: %w", err)
 	}

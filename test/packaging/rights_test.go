@@ -54,7 +54,7 @@ func TestRightsAreDocumented(t *testing.T) {
 	_, rights, _ := strings.Cut(string(page), "## Rights")
 	documented := map[string]string{}
 	for _, row := range regexp.MustCompile("(?m)^ +\\| (`.*`) \\| (.*) \\|$").FindAllStringSubmatch(rights, -1) {
-		for _, resource := range strings.Split(row[1], ", ") {
+		for resource := range strings.SplitSeq(row[1], ", ") {
 			documented[strings.Trim(resource, "`")] = row[2]
 		}
 	}

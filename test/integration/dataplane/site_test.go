@@ -5,6 +5,7 @@ package dataplane
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"slices"
@@ -205,9 +206,10 @@ func (s *site) installed(ctx context.Context) func(Gomega) metav1.Condition {
 	}
 }
 
-// beInstalled is satisfied when the dataplane is installed.
+// beInstalled is satisfied when the dataplane is installed. A failure shows the message too.
 func beInstalled() gomegatypes.GomegaMatcher {
-	return And(HaveField("Status", metav1.ConditionTrue), HaveField("Reason", infrav1.DataplaneInstalledReason))
+	return WithTransform(func(c metav1.Condition) string { return fmt.Sprintf("%s %s: %s", c.Status, c.Reason, c.Message) },
+		HavePrefix("True "+infrav1.DataplaneInstalledReason+":"))
 }
 
 // waitFor is satisfied while it is not, for the reason, with a message that holds the texts.

@@ -209,25 +209,20 @@ func (w *world) playKubelet(ctx context.Context, pod *corev1.Pod) (ready bool, e
 // playAgents report what each node's VPP does. Times of the API have whole seconds, so a report after a restart has to be later than it
 // by that much to be told from one before.
 func (w *world) playAgents(ctx context.Context) error {
-	pods := &corev1.PodList{}
-	if err := w.client.List(ctx, pods, client.InNamespace("calico-vpp-dataplane")); err != nil {
+	begun, err := w.begun(ctx, "calico-vpp-dataplane", encryption.AgentNamespace)
+	if err != nil {
 		return err
 	}
-	for i := range pods.Items {
-		pod := &pods.Items[i]
-		if len(pod.Status.ContainerStatuses) == 0 {
-			continue
-		}
+	for name, started := range begun {
 		node := &corev1.Node{}
-		if err := w.client.Get(ctx, client.ObjectKey{Name: pod.Spec.NodeName}, node); err != nil {
+		if err := w.client.Get(ctx, client.ObjectKey{Name: name}, node); err != nil {
 			return err
 		}
 		report := corev1.NodeCondition{Type: encryption.NodeCondition, Status: corev1.ConditionTrue, Reason: encryption.ReasonEncrypted, LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now()}
 		if w.unproved[node.Name] || w.broken[node.Name] {
 			report.Status, report.Reason, report.Message = corev1.ConditionFalse, encryption.ReasonTunnelMissing, "no tunnel"
 		}
-		started := pod.Status.ContainerStatuses[0].State.Running.StartedAt
-		if n := len(node.Status.Conditions); n == 1 && node.Status.Conditions[0].Status == report.Status && node.Status.Conditions[0].LastHeartbeatTime.After(started.Time) {
+		if n := len(node.Status.Conditions); n == 1 && node.Status.Conditions[0].Status == report.Status && node.Status.Conditions[0].LastHeartbeatTime.After(started) {
 			continue
 		}
 		if report.Status == corev1.ConditionTrue {
@@ -239,6 +234,27 @@ func (w *world) playAgents(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// begun is when the newest pod of each node in the namespaces was started.
+func (w *world) begun(ctx context.Context, namespaces ...string) (map[string]time.Time, error) {
+	newest := map[string]time.Time{}
+	for _, namespace := range namespaces {
+		pods := &corev1.PodList{}
+		if err := w.client.List(ctx, pods, client.InNamespace(namespace)); err != nil {
+			return nil, err
+		}
+		for i := range pods.Items {
+			pod := &pods.Items[i]
+			if len(pod.Status.ContainerStatuses) == 0 {
+				continue
+			}
+			if started := pod.Status.ContainerStatuses[0].State.Running.StartedAt.Time; started.After(newest[pod.Spec.NodeName]) {
+				newest[pod.Spec.NodeName] = started
+			}
+		}
+	}
+	return newest, nil
 }
 
 // playOperator makes what the Tigera operator makes once it runs: calico-node, and its reports. It fills in defaults in the

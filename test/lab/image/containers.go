@@ -176,7 +176,7 @@ func accounts() map[string]string {
 // applets of busybox that pods use.
 func applets() map[string]string {
 	links := map[string]string{}
-	for _, name := range strings.Fields("sh ash cat cp cut date dd df echo env false find grep head hostname httpd id ip kill ln ls mkdir mv nc " +
+	for name := range strings.FieldsSeq("sh ash cat cp cut date dd df echo env false find grep head hostname httpd id ip kill ln ls mkdir mv nc " +
 		"netstat nslookup ping printf ps pwd rm sed seq sleep sort stat tail tar tee test timeout touch tr traceroute true uname uptime vi wc wget which xargs yes") {
 		links["/bin/"+name] = "busybox"
 	}

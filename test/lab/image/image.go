@@ -150,13 +150,13 @@ func (b builder) rootfs(ctx context.Context) (rootfs, error) {
 }
 
 // cached returns the image from the cache, or makes it. The caller gives what is known of it.
-func (b builder) cached(ctx context.Context, image Image, k key, make func(ctx context.Context, work, target string) error) (Image, error) {
+func (b builder) cached(ctx context.Context, image Image, k key, build func(ctx context.Context, work, target string) error) (Image, error) {
 	image.Disk = filepath.Join(b.dir, image.Name+"-"+k.short()+".qcow2")
 	record := strings.TrimSuffix(image.Disk, ".qcow2") + ".json"
 	err := b.once(ctx, record, image.Name, func(ctx context.Context, work, target string) error {
 		begin := time.Now()
 		partial := filepath.Join(work, "disk.qcow2")
-		if err := make(ctx, work, partial); err != nil {
+		if err := build(ctx, work, partial); err != nil {
 			return err
 		}
 		sum, err := disk.SHA256(partial)
@@ -192,9 +192,9 @@ func (b builder) cached(ctx context.Context, image Image, k key, make func(ctx c
 	return image, nil
 }
 
-// once makes target unless it is there; of several processes one makes it, and the others wait. make
+// once makes target unless it is there; of several processes one makes it, and the others wait. build
 // writes to the path that it is given, below work, a folder of its own.
-func (b builder) once(ctx context.Context, target, title string, make func(ctx context.Context, work, target string) error) error {
+func (b builder) once(ctx context.Context, target, title string, build func(ctx context.Context, work, target string) error) error {
 	if exists(target) {
 		return nil
 	}
@@ -211,11 +211,11 @@ func (b builder) once(ctx context.Context, target, title string, make func(ctx c
 	if err := os.RemoveAll(work); err != nil {
 		return fmt.Errorf("clear the folder for image %s: %w", title, err)
 	}
-	if err := os.MkdirAll(work, 0o755); err != nil { //nolint:gosec // mmdebstrap's apt drops its privileges to read there.
+	if err := os.MkdirAll(work, 0o755); err != nil {
 		return fmt.Errorf("create the folder for image %s: %w", title, err)
 	}
 	partial := filepath.Join(work, filepath.Base(target))
-	if err := make(ctx, work, partial); err != nil {
+	if err := build(ctx, work, partial); err != nil {
 		return errors.Join(err, os.RemoveAll(work))
 	}
 	if err := os.Rename(partial, target); err != nil {

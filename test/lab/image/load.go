@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -69,7 +70,7 @@ func await(ctx context.Context, control []string) error {
 	ctx, cancel := context.WithTimeout(ctx, containerdStart)
 	defer cancel()
 	for {
-		err := run.Command{Args: append(control[:len(control):len(control)], "version")}.Do(ctx)
+		err := run.Command{Args: append(slices.Clip(control), "version")}.Do(ctx)
 		if err == nil {
 			return nil
 		}

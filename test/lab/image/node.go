@@ -153,7 +153,7 @@ func install(source, target string) error {
 		return fmt.Errorf("install a program: %w", err)
 	}
 	defer func() { _ = in.Close() }()
-	out, err := os.OpenFile(target, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755) //nolint:gosec // Everybody may run it.
+	out, err := os.OpenFile(target, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
 	if err != nil {
 		return fmt.Errorf("install a program: %w", err)
 	}

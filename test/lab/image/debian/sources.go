@@ -82,7 +82,7 @@ func parseTargets(out string) Archive {
 // machine's, where it has them.
 func (a Archive) options(dir string) ([]string, error) {
 	list := filepath.Join(dir, "sources.list")
-	if err := os.WriteFile(list, []byte(strings.Join(a, "\n")+"\n"), 0o644); err != nil { //nolint:gosec // apt drops its privileges to read it.
+	if err := os.WriteFile(list, []byte(strings.Join(a, "\n")+"\n"), 0o644); err != nil {
 		return nil, fmt.Errorf("write apt's sources: %w", err)
 	}
 	return []string{

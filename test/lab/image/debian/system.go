@@ -74,7 +74,7 @@ func (s System) Tar(ctx context.Context, archive Archive, programs tools.Paths, 
 
 // Unpack unpacks a tar file that Tar wrote to the folder tree.
 func Unpack(ctx context.Context, file, tree string) error {
-	if err := os.MkdirAll(tree, 0o755); err != nil { //nolint:gosec // The root folder of a system.
+	if err := os.MkdirAll(tree, 0o755); err != nil {
 		return fmt.Errorf("create the root filesystem: %w", err)
 	}
 	unpack := run.Command{Args: []string{"tar", "--extract", "--file", file, "--directory", tree, "--numeric-owner", "--same-permissions", "--xattrs", "--xattrs-include=*"}}
@@ -91,7 +91,7 @@ func Add(ctx context.Context, archive Archive, work, tree string, packages []str
 		return err
 	}
 	debs := filepath.Join(work, "debs")
-	if err := os.MkdirAll(filepath.Join(debs, "partial"), 0o755); err != nil { //nolint:gosec // apt drops its privileges to write there.
+	if err := os.MkdirAll(filepath.Join(debs, "partial"), 0o755); err != nil {
 		return fmt.Errorf("create a folder for packages: %w", err)
 	}
 	args := append([]string{

@@ -18,8 +18,8 @@ func dynamic(t *testing.T, dir string) (string, string) {
 	if _, err := exec.LookPath("gcc"); err != nil {
 		t.Skip("no gcc in PATH to build a program with")
 	}
-	write(t, filepath.Join(dir, "lib.c"), "int edge(void) { return 7; }\n", 0o644)
-	write(t, filepath.Join(dir, "main.c"), "int edge(void);\nint main(void) { return edge(); }\n", 0o644)
+	write(t, filepath.Join(dir, "lib.c"), "int edge(void) { return 7; }\n")
+	write(t, filepath.Join(dir, "main.c"), "int edge(void);\nint main(void) { return edge(); }\n")
 	library, program := filepath.Join(dir, "libedge.so.1"), filepath.Join(dir, "program")
 	for _, args := range [][]string{
 		{"-nostdlib", "-shared", "-Wl,-soname,libedge.so.1", "-o", library, filepath.Join(dir, "lib.c")},
@@ -44,7 +44,7 @@ func TestLibrariesComeFromTheTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(tree, "usr/lib/x86_64-linux-gnu/libedge.so.1.2"), string(data), 0o644)
+	write(t, filepath.Join(tree, "usr/lib/x86_64-linux-gnu/libedge.so.1.2"), string(data))
 	if err := os.Symlink("/usr/lib/x86_64-linux-gnu/libedge.so.1.2", filepath.Join(tree, "usr/lib/x86_64-linux-gnu/libedge.so.1")); err != nil {
 		t.Fatal(err)
 	}

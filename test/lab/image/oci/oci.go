@@ -120,19 +120,13 @@ func (s Spec) files(tree string) ([]file, error) {
 		}
 	}
 	for _, at := range s.System {
-		source, err := inside(tree, at)
+		source, runs, err := system(tree, at)
 		if err != nil {
 			return nil, err
 		}
-		info, err := os.Stat(source)
-		if err != nil {
-			return nil, fmt.Errorf("find a file of the Debian system: %w", err)
-		}
-		if info.Mode()&0o111 == 0 {
+		if !runs {
 			files = append(files, file{path: at, mode: 0o644, source: source})
-			continue
-		}
-		if err := add(source, at); err != nil {
+		} else if err := add(source, at); err != nil {
 			return nil, err
 		}
 	}
@@ -143,6 +137,18 @@ func (s Spec) files(tree string) ([]file, error) {
 		files = append(files, file{path: at, mode: 0o644, content: content})
 	}
 	return arrange(files), nil
+}
+
+// system finds a file of the Debian system, and tells whether it is a program.
+func system(tree, at string) (source string, runs bool, err error) {
+	if source, err = inside(tree, at); err != nil {
+		return "", false, err
+	}
+	info, err := os.Stat(source)
+	if err != nil {
+		return "", false, fmt.Errorf("find a file of the Debian system: %w", err)
+	}
+	return source, info.Mode()&0o111 != 0, nil
 }
 
 // arrange sorts files, drops doubles, and adds the folders above them and /tmp.

@@ -26,12 +26,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-func write(t *testing.T, path, content string, mode os.FileMode) {
+func write(t *testing.T, path, content string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte(content), mode); err != nil {
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -40,7 +40,7 @@ func write(t *testing.T, path, content string, mode os.FileMode) {
 func program(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "main.go"), "package main\n\nfunc main() { println(\"hello\") }\n", 0o644)
+	write(t, filepath.Join(dir, "main.go"), "package main\n\nfunc main() { println(\"hello\") }\n")
 	target := filepath.Join(dir, "hello")
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", target, filepath.Join(dir, "main.go"))
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -77,7 +77,7 @@ func entries(t *testing.T, image v1.Image) map[string]string {
 
 func TestImageHoldsItsFilesAndHasTheSameDigestAgain(t *testing.T) {
 	tree := t.TempDir()
-	write(t, filepath.Join(tree, "etc/ssl/certs/ca.crt"), "certificates", 0o644)
+	write(t, filepath.Join(tree, "etc/ssl/certs/ca.crt"), "certificates")
 	spec := Spec{
 		Programs:   map[string]string{"/usr/local/bin/hello": program(t)},
 		System:     []string{"/etc/ssl/certs/ca.crt"},

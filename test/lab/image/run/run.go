@@ -48,7 +48,7 @@ func (c Command) Output(ctx context.Context) (string, error) {
 }
 
 func (c Command) command(ctx context.Context) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...) //nolint:gosec // The callers name the programs.
+	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
 	cmd.Dir, cmd.Stdin = c.Dir, c.In
 	// Messages are told in English, whatever the user's language.
 	cmd.Env = append(append(cmd.Environ(), "LC_ALL=C"), c.Env...)
