@@ -21,11 +21,7 @@ import (
 // leaseTime is what clients are told; addresses are leased for good.
 const leaseTime = time.Hour
 
-func (g *gateway) serveDHCP(ctx context.Context) error {
-	conn, err := g.listenDHCP()
-	if err != nil {
-		return err
-	}
+func (g *gateway) serveDHCP(ctx context.Context, conn net.PacketConn) error {
 	server, err := server4.NewServer("", nil, g.handleDHCP, server4.WithConn(conn))
 	if err != nil {
 		return fmt.Errorf("make the gateway's DHCP server: %w", err)

@@ -6,6 +6,7 @@ package sitenet
 import (
 	"context"
 	"fmt"
+	"net"
 
 	"github.com/miekg/dns"
 	"golang.org/x/sync/errgroup"
@@ -16,17 +17,21 @@ import (
 
 const dnsPort = 53
 
-// serveDNS knows no names. That is an answer, on which hosts go on at once instead of waiting for one.
-func (g *gateway) serveDNS(ctx context.Context) error {
+func (g *gateway) listenDNS() (net.PacketConn, net.Listener, error) {
 	local := tcpip.FullAddress{NIC: gatewayNIC, Addr: tcpip.AddrFrom4(g.config.Address.As4()), Port: dnsPort}
 	packets, err := gonet.DialUDP(g.stack, &local, nil, ipv4.ProtocolNumber)
 	if err != nil {
-		return fmt.Errorf("listen on the gateway's DNS port: %w", err)
+		return nil, nil, fmt.Errorf("listen on the gateway's DNS port: %w", err)
 	}
 	streams, err := gonet.ListenTCP(g.stack, local, ipv4.ProtocolNumber)
 	if err != nil {
-		return fmt.Errorf("listen on the gateway's DNS port: %w", err)
+		return nil, nil, fmt.Errorf("listen on the gateway's DNS port: %w", err)
 	}
+	return packets, streams, nil
+}
+
+// serveDNS knows no names. That is an answer, on which hosts go on at once instead of waiting for one.
+func serveDNS(ctx context.Context, packets net.PacketConn, streams net.Listener) error {
 	handler := dns.HandlerFunc(func(w dns.ResponseWriter, query *dns.Msg) {
 		reply := new(dns.Msg).SetRcode(query, dns.RcodeNameError)
 		reply.RecursionAvailable = true

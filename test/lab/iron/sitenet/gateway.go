@@ -91,13 +91,22 @@ func (g *gateway) dial(ctx context.Context, target netip.AddrPort) (net.Conn, er
 
 // run joins the gateway to the switch and serves DHCP and DNS, until the context ends.
 func (g *gateway) run(ctx context.Context, f *fabric) error {
+	leases, err := g.listenDHCP()
+	if err != nil {
+		return err
+	}
+	queries, streams, err := g.listenDNS()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// Only now: who reaches the gateway is answered.
 	p := f.plug(cancel)
 	defer f.remove(p)
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return g.serveDHCP(ctx) })
-	group.Go(func() error { return g.serveDNS(ctx) })
+	group.Go(func() error { return g.serveDHCP(ctx, leases) })
+	group.Go(func() error { return serveDNS(ctx, queries, streams) })
 	group.Go(func() error {
 		for {
 			packet := g.link.ReadContext(ctx)
