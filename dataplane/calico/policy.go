@@ -23,10 +23,21 @@ const nodeNameExtra = "authentication.kubernetes.io/node-name"
 // agentPolicy limits what RBAC cannot: a node agent changes the Node that it runs on, there only its condition and its taint. An agent
 // on one host can then neither call another one encrypted nor give it a key.
 func agentPolicy() []any {
+	nodes := admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"nodes", "nodes/status"}, Scope: new(admissionv1.ClusterScope)}
+	byAgents := []admissionv1.MatchCondition{{
+		Name:       "node-agent",
+		Expression: fmt.Sprintf("request.userInfo.username == 'system:serviceaccount:%s:%s'", encryption.AgentNamespace, encryption.AgentName),
+	}}
+	return admissionPolicy(agentClusterName, nodes, byAgents, agentValidations())
+}
+
+// admissionPolicy denies what is made or changed against the validations, and what cannot be judged. Fields with defaults are set, so
+// that what is stored is what was applied.
+func admissionPolicy(name string, what admissionv1.Rule, when []admissionv1.MatchCondition, validations []admissionv1.Validation) []any {
 	api := admissionv1.SchemeGroupVersion.String()
 	return []any{
 		&admissionv1.ValidatingAdmissionPolicy{
-			TypeMeta: typeMeta(api, "ValidatingAdmissionPolicy"), ObjectMeta: metav1.ObjectMeta{Name: agentClusterName},
+			TypeMeta: typeMeta(api, "ValidatingAdmissionPolicy"), ObjectMeta: metav1.ObjectMeta{Name: name},
 			Spec: admissionv1.ValidatingAdmissionPolicySpec{
 				FailurePolicy: new(admissionv1.Fail),
 				MatchConstraints: &admissionv1.MatchResources{
@@ -34,20 +45,16 @@ func agentPolicy() []any {
 					NamespaceSelector: &metav1.LabelSelector{},
 					ObjectSelector:    &metav1.LabelSelector{},
 					ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
-						Operations: []admissionv1.OperationType{admissionv1.Create, admissionv1.Update},
-						Rule:       admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"nodes", "nodes/status"}, Scope: new(admissionv1.ClusterScope)},
+						Operations: []admissionv1.OperationType{admissionv1.Create, admissionv1.Update}, Rule: what,
 					}}},
 				},
-				MatchConditions: []admissionv1.MatchCondition{{
-					Name:       "node-agent",
-					Expression: fmt.Sprintf("request.userInfo.username == 'system:serviceaccount:%s:%s'", encryption.AgentNamespace, encryption.AgentName),
-				}},
-				Validations: agentValidations(),
+				MatchConditions: when,
+				Validations:     validations,
 			},
 		},
 		&admissionv1.ValidatingAdmissionPolicyBinding{
-			TypeMeta: typeMeta(api, "ValidatingAdmissionPolicyBinding"), ObjectMeta: metav1.ObjectMeta{Name: agentClusterName},
-			Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{PolicyName: agentClusterName, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny}},
+			TypeMeta: typeMeta(api, "ValidatingAdmissionPolicyBinding"), ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{PolicyName: name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny}},
 		},
 	}
 }

@@ -21,32 +21,10 @@ const poolPolicyName = "edgemetal-ip-pools"
 // encrypts only what it would encapsulate. It sees pools where they are stored (crd.projectcalico.org), and where Calico's API server
 // or CRDs of its own take them (projectcalico.org). Pools of load balancers hold no pods.
 func poolPolicy(in Input, d infrav1.Dataplane) []any {
-	api := admissionv1.SchemeGroupVersion.String()
-	return []any{
-		&admissionv1.ValidatingAdmissionPolicy{
-			TypeMeta: typeMeta(api, "ValidatingAdmissionPolicy"), ObjectMeta: metav1.ObjectMeta{Name: poolPolicyName},
-			Spec: admissionv1.ValidatingAdmissionPolicySpec{
-				FailurePolicy: new(admissionv1.Fail),
-				MatchConstraints: &admissionv1.MatchResources{
-					MatchPolicy:       new(admissionv1.Equivalent),
-					NamespaceSelector: &metav1.LabelSelector{},
-					ObjectSelector:    &metav1.LabelSelector{},
-					ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
-						Operations: []admissionv1.OperationType{admissionv1.Create, admissionv1.Update},
-						Rule: admissionv1.Rule{
-							APIGroups: []string{"crd.projectcalico.org", "projectcalico.org"}, APIVersions: []string{"*"}, Resources: []string{"ippools"}, Scope: new(admissionv1.ClusterScope),
-						},
-					}}},
-				},
-				MatchConditions: poolConditions(),
-				Validations:     poolValidations(in, d),
-			},
-		},
-		&admissionv1.ValidatingAdmissionPolicyBinding{
-			TypeMeta: typeMeta(api, "ValidatingAdmissionPolicyBinding"), ObjectMeta: metav1.ObjectMeta{Name: poolPolicyName},
-			Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{PolicyName: poolPolicyName, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny}},
-		},
+	pools := admissionv1.Rule{
+		APIGroups: []string{"crd.projectcalico.org", "projectcalico.org"}, APIVersions: []string{"*"}, Resources: []string{"ippools"}, Scope: new(admissionv1.ClusterScope),
 	}
+	return admissionPolicy(poolPolicyName, pools, poolConditions(), poolValidations(in, d))
 }
 
 // poolConditions leave pools aside that hold no pods, and other changes of a pool that was there before the policy: it can still be

@@ -14,7 +14,7 @@ import (
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/vm/facts"
 )
 
-const firstLifeMarker = "/root/first-life"
+const firstLifeMarker = "/var/lib/first-life"
 
 // expectNextLife deletes the machines, waits until their hosts are free, and puts a machine of another cluster, with VPP and another
 // image, on the first of them.
