@@ -75,9 +75,9 @@ func switchOn(t *testing.T, rack *machine.Rack, name, address string, userData [
 		t.Fatal(err)
 	}
 	key := types.NamespacedName{Namespace: "default", Name: name}
-	computer := machine.Machine{UID: "uid-of-" + name, Hardware: details, NICs: hardware.NICs(details, false)}
+	computer := hardware.Machine{UID: "uid-of-" + name, Hardware: details, NICs: hardware.NICs(details, false)}
 	metaData := fmt.Appendf(nil, `{"uuid": "uid-of-%s", "local-hostname": %q, "local_hostname": %q}`, name, name, name)
-	drive := machine.Drive{UserData: userData, NetworkData: networkData(t, computer.NICs[0].MAC, address), MetaData: metaData}
+	drive := hardware.Drive{UserData: userData, NetworkData: networkData(t, computer.NICs[0].MAC, address), MetaData: metaData}
 	if err := rack.Deploy(key, computer, "https://example.org/image.qcow2", drive); err != nil {
 		t.Fatal(err)
 	}

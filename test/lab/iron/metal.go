@@ -23,13 +23,13 @@ type rackMetal struct {
 	rack *machine.Rack
 }
 
-func describe(host *bmov1.BareMetalHost, nics []hardware.NIC) machine.Machine {
-	return machine.Machine{UID: string(host.UID), Hardware: host.Status.HardwareDetails.DeepCopy(), NICs: nics}
+func describe(host *bmov1.BareMetalHost, nics []hardware.NIC) hardware.Machine {
+	return hardware.Machine{UID: string(host.UID), Hardware: host.Status.HardwareDetails.DeepCopy(), NICs: nics}
 }
 
 // Deploy implements bmo.Metal.
-func (m rackMetal) Deploy(_ context.Context, host *bmov1.BareMetalHost, drive bmo.Drive) error {
-	return m.rack.Deploy(client.ObjectKeyFromObject(host), describe(host, nil), host.Spec.Image.URL, machine.Drive(drive))
+func (m rackMetal) Deploy(_ context.Context, host *bmov1.BareMetalHost, drive hardware.Drive) error {
+	return m.rack.Deploy(client.ObjectKeyFromObject(host), describe(host, nil), host.Spec.Image.URL, drive)
 }
 
 // Wipe implements bmo.Metal.
@@ -67,8 +67,8 @@ type virtualMetal struct {
 }
 
 // Deploy implements bmo.Metal.
-func (m virtualMetal) Deploy(ctx context.Context, host *bmov1.BareMetalHost, drive bmo.Drive) error {
-	return ofHost(ctx, m.rack.Deploy(ctx, client.ObjectKeyFromObject(host), qemu.Machine(describe(host, nil)), *host.Spec.Image, qemu.Drive(drive)))
+func (m virtualMetal) Deploy(ctx context.Context, host *bmov1.BareMetalHost, drive hardware.Drive) error {
+	return ofHost(ctx, m.rack.Deploy(ctx, client.ObjectKeyFromObject(host), describe(host, nil), *host.Spec.Image, drive))
 }
 
 // Wipe implements bmo.Metal.
@@ -78,7 +78,7 @@ func (m virtualMetal) Wipe(_ context.Context, key types.NamespacedName) error {
 
 // PowerOn implements bmo.Metal.
 func (m virtualMetal) PowerOn(ctx context.Context, host *bmov1.BareMetalHost, nics []hardware.NIC) error {
-	return ofHost(ctx, m.rack.PowerOn(ctx, client.ObjectKeyFromObject(host), qemu.Machine(describe(host, nics))))
+	return ofHost(ctx, m.rack.PowerOn(ctx, client.ObjectKeyFromObject(host), describe(host, nics)))
 }
 
 // PowerOff implements bmo.Metal.
@@ -127,7 +127,7 @@ func newInstant(onPower func(context.Context, types.NamespacedName, bool) error)
 }
 
 // Deploy implements bmo.Metal.
-func (m *instant) Deploy(_ context.Context, host *bmov1.BareMetalHost, _ bmo.Drive) error {
+func (m *instant) Deploy(_ context.Context, host *bmov1.BareMetalHost, _ hardware.Drive) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.deployed[client.ObjectKeyFromObject(host)] = true

@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
+
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/hardware"
 )
 
 // Labels and finalizers that the operator puts on Secrets.
@@ -23,22 +25,14 @@ const (
 	secretFinalizer  = bmov1.BareMetalHostFinalizer + "/secret"
 )
 
-// Drive is what is written to a host's config drive; nil documents are left out. Network data and metadata
-// are JSON.
-type Drive struct {
-	UserData    []byte
-	NetworkData []byte
-	MetaData    []byte
-}
-
 // configDrive puts the drive together from the Secrets that the host refers to, as the operator does.
-func (r *Reconciler) configDrive(ctx context.Context, host *bmov1.BareMetalHost) (Drive, error) {
+func (r *Reconciler) configDrive(ctx context.Context, host *bmov1.BareMetalHost) (hardware.Drive, error) {
 	if host.Spec.Image.IsLiveISO() {
-		return Drive{}, nil
+		return hardware.Drive{}, nil
 	}
 	userData, _, err := r.hostSecret(ctx, host, host.Spec.UserData, "userData")
 	if err != nil {
-		return Drive{}, fmt.Errorf("could not retrieve user data: %w", err)
+		return hardware.Drive{}, fmt.Errorf("could not retrieve user data: %w", err)
 	}
 	reference := host.Spec.NetworkData
 	if reference == nil && host.Spec.PreprovisioningNetworkDataName != "" {
@@ -46,20 +40,20 @@ func (r *Reconciler) configDrive(ctx context.Context, host *bmov1.BareMetalHost)
 	}
 	networkYAML, found, err := r.hostSecret(ctx, host, reference, "networkData")
 	if err != nil && found {
-		return Drive{}, fmt.Errorf("could not retrieve network data: %w", err)
+		return hardware.Drive{}, fmt.Errorf("could not retrieve network data: %w", err)
 	}
-	drive := Drive{UserData: userData}
+	drive := hardware.Drive{UserData: userData}
 	if len(networkYAML) > 0 {
 		if drive.NetworkData, err = yaml.YAMLToJSON(networkYAML); err != nil {
-			return Drive{}, fmt.Errorf("failed to unmarshal network_data.json from secret: %w", err)
+			return hardware.Drive{}, fmt.Errorf("failed to unmarshal network_data.json from secret: %w", err)
 		}
 	}
 	metaYAML, _, err := r.hostSecret(ctx, host, host.Spec.MetaData, "metaData")
 	if err != nil {
-		return Drive{}, fmt.Errorf("could not retrieve metadata: %w", err)
+		return hardware.Drive{}, fmt.Errorf("could not retrieve metadata: %w", err)
 	}
 	if drive.MetaData, err = metadata(host, metaYAML); err != nil {
-		return Drive{}, err
+		return hardware.Drive{}, err
 	}
 	return drive, nil
 }

@@ -39,7 +39,7 @@ import (
 type Metal interface {
 	// Deploy writes the host's image (spec.image) and a config drive to its disk. The machine is off. A *HostError
 	// is the host's own.
-	Deploy(ctx context.Context, host *bmov1.BareMetalHost, drive Drive) error
+	Deploy(ctx context.Context, host *bmov1.BareMetalHost, drive hardware.Drive) error
 	// Wipe cleans the disk.
 	Wipe(ctx context.Context, key types.NamespacedName) error
 	// PowerOn switches the machine on, with the NICs that it really has. A *HostError is the host's own.
@@ -192,7 +192,7 @@ func (r *Reconciler) reconcile(ctx context.Context, host *bmov1.BareMetalHost) (
 }
 
 // look gathers what the step needs.
-func (r *Reconciler) look(ctx context.Context, host *bmov1.BareMetalHost) (*View, Drive, error) {
+func (r *Reconciler) look(ctx context.Context, host *bmov1.BareMetalHost) (*View, hardware.Drive, error) {
 	key := client.ObjectKeyFromObject(host)
 	set, err := faults.Parse(host.Annotations[faults.Annotation])
 	if err != nil {
@@ -211,14 +211,14 @@ func (r *Reconciler) look(ctx context.Context, host *bmov1.BareMetalHost) (*View
 		view.Attached = new(now.Sub(current.attached))
 	}
 	if err := r.readCredentials(ctx, view); err != nil {
-		return nil, Drive{}, err
+		return nil, hardware.Drive{}, err
 	}
 	details, err := r.options.Inspect(host)
 	if err != nil {
 		view.InspectionProblem = "Inspection failed: " + err.Error()
 	}
 	view.Hardware = details
-	var drive Drive
+	var drive hardware.Drive
 	if host.Status.Provisioning.State == bmov1.StateProvisioning && host.Spec.Image != nil {
 		drive, view.DriveError = r.configDrive(ctx, host)
 	}
@@ -289,7 +289,7 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 }
 
 // do carries out one action.
-func (r *Reconciler) do(ctx context.Context, view *View, drive Drive, action Action) error {
+func (r *Reconciler) do(ctx context.Context, view *View, drive hardware.Drive, action Action) error {
 	host := view.Host
 	key := client.ObjectKeyFromObject(host)
 	switch action {

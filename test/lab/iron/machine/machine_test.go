@@ -44,8 +44,8 @@ runcmd:
 
 func powerOn(t *testing.T, rack *Rack, key types.NamespacedName, userData string) {
 	t.Helper()
-	computer := Machine{UID: "uid-1", Hardware: &bmov1.HardwareDetails{}, NICs: []hardware.NIC{{Name: "eth0", MAC: "02:00:00:00:00:01"}}}
-	drive := Drive{UserData: []byte(userData), MetaData: []byte(`{"uuid": "uid-1", "local-hostname": "host-1"}`)}
+	computer := hardware.Machine{UID: "uid-1", Hardware: &bmov1.HardwareDetails{}, NICs: []hardware.NIC{{Name: "eth0", MAC: "02:00:00:00:00:01"}}}
+	drive := hardware.Drive{UserData: []byte(userData), MetaData: []byte(`{"uuid": "uid-1", "local-hostname": "host-1"}`)}
 	if err := rack.Deploy(key, computer, "https://example.org/image", drive); err != nil {
 		t.Fatal(err)
 	}

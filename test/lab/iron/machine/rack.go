@@ -13,7 +13,6 @@ import (
 	"sync"
 
 	"github.com/go-logr/logr"
-	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/faults"
@@ -37,24 +36,9 @@ type Config struct {
 	Log  logr.Logger
 }
 
-// Machine tells what is in a machine.
-type Machine struct {
-	// UID identifies the machine for good.
-	UID      string                 `json:"uid"`
-	Hardware *bmov1.HardwareDetails `json:"hardware"`
-	NICs     []hardware.NIC         `json:"nics"`
-}
-
-// Drive is the config drive: documents as they are on it; empty ones are not there.
-type Drive struct {
-	UserData    []byte
-	NetworkData []byte
-	MetaData    []byte
-}
-
 // record is a machine's machine.json.
 type record struct {
-	Machine
+	hardware.Machine
 	PoweredOn bool   `json:"poweredOn"`
 	Image     string `json:"image,omitempty"`
 }
@@ -118,7 +102,7 @@ func (r *Rack) Close() {
 }
 
 // Deploy writes an image and a config drive to a machine that is off. What was on the disk is lost.
-func (r *Rack) Deploy(key types.NamespacedName, machine Machine, image string, drive Drive) error {
+func (r *Rack) Deploy(key types.NamespacedName, machine hardware.Machine, image string, drive hardware.Drive) error {
 	u := r.unit(key)
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -147,7 +131,7 @@ func (r *Rack) Wipe(key types.NamespacedName) error {
 }
 
 // PowerOn switches a machine on; one that is on stays on.
-func (r *Rack) PowerOn(key types.NamespacedName, machine Machine) error {
+func (r *Rack) PowerOn(key types.NamespacedName, machine hardware.Machine) error {
 	u := r.unit(key)
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -279,7 +263,7 @@ func (u *unit) wipe() error {
 	return nil
 }
 
-func writeDrive(dir string, drive Drive) error {
+func writeDrive(dir string, drive hardware.Drive) error {
 	var errs []error
 	for name, content := range map[string][]byte{"user_data": drive.UserData, "network_data.json": drive.NetworkData, "meta_data.json": drive.MetaData} {
 		if len(content) > 0 {
@@ -304,7 +288,7 @@ func writeFile(name string, content []byte) error {
 }
 
 // readDrive reads the config drive back.
-func readDrive(dir string) (Drive, error) {
+func readDrive(dir string) (hardware.Drive, error) {
 	read := func(name string) ([]byte, error) {
 		content, err := os.ReadFile(filepath.Join(dir, "drive", name))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -315,5 +299,5 @@ func readDrive(dir string) (Drive, error) {
 	userData, userErr := read("user_data")
 	networkData, networkErr := read("network_data.json")
 	metaData, metaErr := read("meta_data.json")
-	return Drive{UserData: userData, NetworkData: networkData, MetaData: metaData}, errors.Join(userErr, networkErr, metaErr)
+	return hardware.Drive{UserData: userData, NetworkData: networkData, MetaData: metaData}, errors.Join(userErr, networkErr, metaErr)
 }

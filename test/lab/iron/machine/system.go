@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/cloudinit"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/hardware"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/netdata"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/rootfs"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/shell"
@@ -28,7 +29,7 @@ type system struct {
 	disk    rootfs.FS
 	console *console
 
-	drive      Drive
+	drive      hardware.Drive
 	metadata   map[string]any
 	interfaces []netdata.Interface
 	hostname   string

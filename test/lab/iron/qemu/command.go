@@ -26,7 +26,7 @@ const (
 
 // settings is what QEMU's command line follows from.
 type settings struct {
-	Machine
+	hardware.Machine
 	Accelerator string
 	Firmware    string
 	// Switch is the switch's socket, as seen from the machine's directory.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/diskfs/go-diskfs/backend/file"
 	"github.com/diskfs/go-diskfs/filesystem/iso9660"
+
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/hardware"
 )
 
 const (
@@ -25,7 +27,7 @@ const (
 
 // writeDrive makes a config drive in OpenStack's form: an ISO 9660 file system with Rock Ridge names. Only its
 // owner may read it, as user data hold keys.
-func writeDrive(name string, drive Drive) error {
+func writeDrive(name string, drive hardware.Drive) error {
 	// The library gathers the files in a folder first; this one is private, and beside the drive.
 	workspace, err := os.MkdirTemp(filepath.Dir(name), "config-drive-*")
 	if err != nil {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/diskfs/go-diskfs/backend/file"
 	"github.com/diskfs/go-diskfs/filesystem/iso9660"
+
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/hardware"
 )
 
 func TestConfigDrive(t *testing.T) {
@@ -21,7 +23,7 @@ func TestConfigDrive(t *testing.T) {
 	name := filepath.Join(dir, driveName)
 	// Larger than a block, with every byte there is.
 	userData := bytes.Repeat([]byte("#cloud-config\n\x00\xff\n"), 5000)
-	for _, drive := range []Drive{testDrive(), {UserData: userData, MetaData: []byte(`{"uuid": "u"}`)}} { // the second over the first
+	for _, drive := range []hardware.Drive{testDrive(), {UserData: userData, MetaData: []byte(`{"uuid": "u"}`)}} { // the second over the first
 		if err := writeDrive(name, drive); err != nil {
 			t.Fatal(err)
 		}

@@ -55,21 +55,6 @@ type Config struct {
 	Log logr.Logger
 }
 
-// Machine tells what is in a machine.
-type Machine struct {
-	// UID identifies the machine for good.
-	UID      string                 `json:"uid"`
-	Hardware *bmov1.HardwareDetails `json:"hardware"`
-	NICs     []hardware.NIC         `json:"nics"`
-}
-
-// Drive is the config drive: documents as they are on it; empty ones are not there.
-type Drive struct {
-	UserData    []byte
-	NetworkData []byte
-	MetaData    []byte
-}
-
 // Rack holds machines. Its methods may be called from several goroutines.
 type Rack struct {
 	config Config
@@ -149,7 +134,7 @@ func (r *Rack) Close() {
 
 // Deploy writes an image and a config drive to a machine, which is off afterwards. What was on its disks is lost.
 // An image that cannot be fetched or used is an *ImageError.
-func (r *Rack) Deploy(ctx context.Context, key types.NamespacedName, machine Machine, image bmov1.Image, drive Drive) error {
+func (r *Rack) Deploy(ctx context.Context, key types.NamespacedName, machine hardware.Machine, image bmov1.Image, drive hardware.Drive) error {
 	if machine.Hardware == nil || len(machine.Hardware.Storage) == 0 {
 		return fmt.Errorf("deploying to machine %s: it has no disk", key)
 	}
@@ -186,7 +171,7 @@ func (r *Rack) Wipe(key types.NamespacedName) error {
 
 // PowerOn switches a machine on; one that is on stays on. Without an image nothing runs: a real machine would
 // wait for a network boot.
-func (r *Rack) PowerOn(ctx context.Context, key types.NamespacedName, machine Machine) error {
+func (r *Rack) PowerOn(ctx context.Context, key types.NamespacedName, machine hardware.Machine) error {
 	u := r.unit(key)
 	u.mu.Lock()
 	defer u.mu.Unlock()

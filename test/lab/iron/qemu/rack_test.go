@@ -31,7 +31,7 @@ func (s socket) Socket() string { return string(s) }
 func host1() types.NamespacedName { return types.NamespacedName{Namespace: "default", Name: "host-1"} }
 
 // testMachine is a default virtual machine.
-func testMachine(t *testing.T) Machine {
+func testMachine(t *testing.T) hardware.Machine {
 	t.Helper()
 	host := &bmov1.BareMetalHost{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "host-1"}}
 	host.Spec.BootMACAddress = "52:54:00:ed:9e:01"
@@ -39,7 +39,7 @@ func testMachine(t *testing.T) Machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Machine{UID: "8e4a1c9e-7b0f-4e0e-9f57-0d6f5f5b7a11", Hardware: details, NICs: hardware.NICs(details, false)}
+	return hardware.Machine{UID: "8e4a1c9e-7b0f-4e0e-9f57-0d6f5f5b7a11", Hardware: details, NICs: hardware.NICs(details, false)}
 }
 
 // serve offers an image over HTTP.
@@ -65,8 +65,8 @@ func newTestRack(t *testing.T, dir string) *Rack {
 	return rack
 }
 
-func testDrive() Drive {
-	return Drive{UserData: []byte("#cloud-config\n"), NetworkData: []byte(`{"links": []}`), MetaData: []byte(`{"uuid": "u"}`)}
+func testDrive() hardware.Drive {
+	return hardware.Drive{UserData: []byte("#cloud-config\n"), NetworkData: []byte(`{"links": []}`), MetaData: []byte(`{"uuid": "u"}`)}
 }
 
 // diskEvents are what happened to the machine's first disk.

@@ -20,6 +20,7 @@ import (
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/hardware"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/plane"
 )
 
@@ -51,7 +52,7 @@ func isDisk(name string) bool {
 
 // record is a machine's machine.json.
 type record struct {
-	Machine
+	hardware.Machine
 	PoweredOn bool   `json:"poweredOn"`
 	Image     string `json:"image,omitempty"`
 }

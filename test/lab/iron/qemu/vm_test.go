@@ -57,7 +57,7 @@ type bench struct {
 	rack    *qemu.Rack
 	network *sitenet.Network
 	key     types.NamespacedName
-	machine qemu.Machine
+	machine hardware.Machine
 	guest   *qemu.Guest
 }
 
@@ -117,13 +117,13 @@ func (b *bench) deploy(t *testing.T, built image.Image) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.machine = qemu.Machine{UID: "8e4a1c9e-7b0f-4e0e-9f57-0d6f5f5b7a11", Hardware: details, NICs: hardware.NICs(details, false)}
+	b.machine = hardware.Machine{UID: "8e4a1c9e-7b0f-4e0e-9f57-0d6f5f5b7a11", Hardware: details, NICs: hardware.NICs(details, false)}
 	server := httptest.NewServer(http.FileServer(http.Dir(filepath.Dir(built.Disk))))
 	defer server.Close()
 	begin := time.Now()
 	err = b.rack.Deploy(t.Context(), b.key, b.machine, bmov1.Image{
 		URL: server.URL + "/" + filepath.Base(built.Disk), Checksum: built.SHA256, ChecksumType: bmov1.SHA256, DiskFormat: new("qcow2"),
-	}, qemu.Drive{
+	}, hardware.Drive{
 		UserData:    []byte(userData),
 		NetworkData: fmt.Appendf(nil, networkData, details.NIC[0].MAC, details.NIC[1].MAC),
 		MetaData:    []byte(`{"uuid": "8e4a1c9e-7b0f-4e0e-9f57-0d6f5f5b7a11", "hostname": "host-1", "local-hostname": "host-1"}`),
