@@ -4,7 +4,6 @@
 package kernel
 
 import (
-	"bytes"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -14,49 +13,22 @@ import (
 	"testing"
 	"time"
 
-	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
-	"sigs.k8s.io/yaml"
-
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/bootstrap"
-	"github.com/edgemetal/cluster-api-provider-edgemetal/bootstrap/hostnet"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/hostfiles"
 )
 
 // bootFiles writes what cloud-init writes for the WireGuard unit of a host, into a folder, and returns the path of the unit's script there.
 func bootFiles(t *testing.T, e encryption.Expectation, key string) string {
 	t.Helper()
-	plan, err := hostnet.NewPlan(hostnet.Input{
-		Links:      []infrav1.Link{{Name: "uplink0", Match: &infrav1.NICMatch{BootNIC: new(true)}}},
-		Interfaces: []infrav1.Interface{{Network: "cluster", Link: "uplink0"}},
-		Networks:   []infrav1.Network{{Name: "cluster", Subnets: []infrav1.Subnet{{CIDR: "192.0.2.0/24"}}, Addresses: infrav1.AddressSource{FromHost: &infrav1.FromHost{}}}},
-		Hardware:   &bmov1.HardwareDetails{NIC: []bmov1.NIC{{Name: "eno1", MAC: "52:54:00:00:00:01", PXE: true}}},
-		Addresses:  map[string]netip.Addr{"cluster": e.Address},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := bootstrap.Render(bootstrap.Input{
-		Payload: bootstrap.Payload{Value: []byte("#!/bin/sh\n")}, Cluster: "edge", Namespace: "sites", Machine: "m", InstanceID: "u", Host: "h", ProviderID: "edgemetal://sites/h/m", Plan: plan,
-		Dataplane: &bootstrap.Dataplane{
-			Type: infrav1.DataplaneCalicoNftables, Network: "cluster", HoldPods: true, PodCIDRs: e.PodCIDRs, ServiceCIDRs: e.ServiceCIDRs,
-			WireGuard: &bootstrap.WireGuard{PrivateKey: bootstrap.PrivateKey(key)},
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, ours, _ := bytes.Cut(out.UserData, []byte("\n#cloud-config\n"))
-	ours, _, _ = bytes.Cut(ours, []byte("\n--edgemetal-"))
-	var config struct {
-		WriteFiles []struct{ Path, Content string } `json:"write_files"`
-	}
-	if err := yaml.Unmarshal(ours, &config); err != nil {
-		t.Fatal(err)
-	}
+	files := hostfiles.Render(t, bootstrap.Dataplane{
+		Type: infrav1.DataplaneCalicoNftables, Network: "cluster", HoldPods: true, PodCIDRs: e.PodCIDRs, ServiceCIDRs: e.ServiceCIDRs,
+		WireGuard: &bootstrap.WireGuard{PrivateKey: bootstrap.PrivateKey(key)},
+	}, e.Address)
 	const etc = "/etc/edgemetal/"
 	dir := t.TempDir() + "/"
-	for _, file := range config.WriteFiles {
+	for _, file := range files {
 		if name, found := strings.CutPrefix(file.Path, etc); found {
 			if err := os.WriteFile(dir+name, []byte(strings.ReplaceAll(file.Content, etc, dir)), 0o600); err != nil {
 				t.Fatal(err)

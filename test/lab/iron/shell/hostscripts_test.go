@@ -4,53 +4,25 @@
 package shell
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"net/netip"
 	"strings"
 	"testing"
 
-	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
-	"sigs.k8s.io/yaml"
-
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/bootstrap"
-	"github.com/edgemetal/cluster-api-provider-edgemetal/bootstrap/hostnet"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/hostfiles"
 )
 
 // hostScripts writes the files that a host of a cluster with the dataplane gets from us.
 func hostScripts(t *testing.T, s *Shell, kind infrav1.DataplaneType) {
 	t.Helper()
-	plan, err := hostnet.NewPlan(hostnet.Input{
-		Links:      []infrav1.Link{{Name: "uplink0", Match: &infrav1.NICMatch{BootNIC: new(true)}}},
-		Interfaces: []infrav1.Interface{{Network: "cluster", Link: "uplink0"}},
-		Networks:   []infrav1.Network{{Name: "cluster", Subnets: []infrav1.Subnet{{CIDR: "192.0.2.0/24"}}, Addresses: infrav1.AddressSource{FromHost: &infrav1.FromHost{}}}},
-		Hardware:   &bmov1.HardwareDetails{NIC: []bmov1.NIC{{Name: "eno1", MAC: "52:54:00:00:00:01", PXE: true}}},
-		Addresses:  map[string]netip.Addr{"cluster": netip.MustParseAddr("192.0.2.21")},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := bootstrap.Render(bootstrap.Input{
-		Payload: bootstrap.Payload{Value: []byte("#!/bin/sh\n")}, Cluster: "edge", Namespace: "sites", Machine: "m", InstanceID: "u", Host: "h", ProviderID: "edgemetal://sites/h/m", Plan: plan,
-		Dataplane: &bootstrap.Dataplane{Type: kind, Network: "cluster", HoldPods: true, WireGuard: &bootstrap.WireGuard{
-			PrivateKey: bootstrap.PrivateKey(base64.StdEncoding.EncodeToString([]byte("edgemetal-test-key-do-not-use-it"))),
-		}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, ours, _ := bytes.Cut(out.UserData, []byte("\n#cloud-config\n"))
-	ours, _, _ = bytes.Cut(ours, []byte("\n--edgemetal-"))
-	var config struct {
-		WriteFiles []struct{ Path, Content string } `json:"write_files"`
-	}
-	if err := yaml.Unmarshal(ours, &config); err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range config.WriteFiles {
+	files := hostfiles.Render(t, bootstrap.Dataplane{Type: kind, Network: "cluster", HoldPods: true, WireGuard: &bootstrap.WireGuard{
+		PrivateKey: bootstrap.PrivateKey(base64.StdEncoding.EncodeToString([]byte("edgemetal-test-key-do-not-use-it"))),
+	}}, netip.MustParseAddr("192.0.2.21"))
+	for _, file := range files {
 		if err := s.Disk.Write(file.Path, []byte(file.Content), 0o755); err != nil {
 			t.Fatal(err)
 		}
