@@ -113,7 +113,8 @@ func (r *reporter) reportNext(ctx context.Context) {
 func (r *reporter) report(ctx context.Context, node *corev1.Node, verdict encryption.Verdict) error {
 	before := r.latest(node)
 	wanted := wantedCondition(before, verdict, r.now())
-	write := needsWrite(before, wanted)
+	// An agent that has just started says so at once: a rollout of agents, and the manager after a reboot, wait for it.
+	write := !r.hasWritten() || needsWrite(before, wanted)
 	steps := []func() error{
 		func() error { return r.setTaint(ctx, node, r.mode == encryption.ModeRequired && !verdict.Encrypted) },
 		func() error {
@@ -155,6 +156,12 @@ func (r *reporter) tellStrays(ctx context.Context, node *corev1.Node, strays []e
 	}
 	r.strays = told
 	return nil
+}
+
+func (r *reporter) hasWritten() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.written != nil
 }
 
 // latest is the condition that the Node has, or was given a moment ago.

@@ -57,7 +57,7 @@ func run() error {
 	o := options{}
 	flag.StringVar(&o.machines, "n", "300", "Numbers of machines, each measured in a lab of its own, separated by commas.")
 	flag.IntVar(&o.perCluster, "per-cluster", 30, "Machines of a cluster: one control plane, the others in a MachineDeployment.")
-	flag.IntVar(&o.atOnce, "at-once", 10, "Clusters that may be on their way at the same time.")
+	flag.IntVar(&o.atOnce, "at-once", 4, "Clusters that may be on their way at the same time.")
 	flag.IntVar(&o.hosts, "hosts", 0, "Hosts in the inventory; 0 for one in ten more than machines.")
 	flag.StringVar(&o.addresses, "addresses", "pool", "Where nodes get addresses from: pool (the in-cluster IPAM provider) or host (annotation).")
 	flag.DurationVar(&o.steady, "steady", time.Minute, "How long the steady state is watched.")

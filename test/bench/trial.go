@@ -28,8 +28,8 @@ const (
 	// user is as whom our manager acts.
 	user     = "system:serviceaccount:capem-system:capem-manager"
 	provider = "infrastructure-edgemetal"
-	// settle is how long after the last machine the steady state begins.
-	settle = 5 * time.Second
+	// stopTimeout bounds how long the workload clusters' API servers may take to stop.
+	stopTimeout = 5 * time.Second
 	// quiet is how long a manager makes no request and hardly uses a CPU before it counts as done.
 	quiet = 5 * time.Second
 	// idleCPU in seconds is what an idle manager uses in a second at most, for garbage collection and health checks.
@@ -226,7 +226,7 @@ func (t *trial) stop() {
 		t.lab.Stop()
 	}
 	if t.servers != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), settle)
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 		defer cancel()
 		if err := t.servers.Stop(ctx); err != nil {
 			progress("stopping the workload API servers: %v", err)
