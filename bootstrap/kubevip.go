@@ -6,6 +6,7 @@ package bootstrap
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -28,6 +29,8 @@ const (
 	// On the machine that initialises the cluster admin.conf has no rights until kubeadm has bound its group; since
 	// Kubernetes 1.29 super-admin.conf has them from the start.
 	superAdminConfPath = "/etc/kubernetes/super-admin.conf"
+	// localAPIServer is a name in the certificates that kubeadm makes for API servers; 127.0.0.1 is not in them.
+	localAPIServer = "kubernetes"
 )
 
 // vipPart is the static pod of kube-vip, for control-plane machines whose virtual IP is ours to announce, else nothing.
@@ -64,6 +67,9 @@ func kubeVIPEnv(controlPlane *ControlPlane, plan hostnet.Plan) ([]corev1.EnvVar,
 		{Name: "address", Value: vip.String()},
 		{Name: "port", Value: strconv.Itoa(int(controlPlane.Endpoint.Port))},
 		{Name: "vip_nodename", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "spec.nodeName"}}},
+		// The API server beside it. By default kube-vip v1.2 takes the server that the kubeconfig names, which is the very address that
+		// it is to announce: a first control plane would wait for ever.
+		{Name: "kubernetes_addr", Value: net.JoinHostPort(localAPIServer, strconv.Itoa(int(controlPlane.Endpoint.Port)))},
 		{Name: "cp_enable", Value: "true"},
 		{Name: "cp_namespace", Value: metav1.NamespaceSystem},
 		{Name: "svc_enable", Value: "false"},
@@ -130,7 +136,7 @@ func kubeVIPPod(controlPlane *ControlPlane, env []corev1.EnvVar) *corev1.Pod {
 		Spec: corev1.PodSpec{
 			HostNetwork:       true,
 			PriorityClassName: "system-node-critical",
-			HostAliases:       []corev1.HostAlias{{IP: "127.0.0.1", Hostnames: []string{"kubernetes"}}},
+			HostAliases:       []corev1.HostAlias{{IP: "127.0.0.1", Hostnames: []string{localAPIServer}}},
 			Containers: []corev1.Container{{
 				Name:            "kube-vip",
 				Image:           image,

@@ -47,7 +47,7 @@ func TestKubeVIPSettings(t *testing.T) {
 	}}}
 	arp := infrav1.ControlPlaneVIP{Mode: infrav1.VIPModeARP}
 	bgpWant := map[string]string{
-		"bgp_enable": "true", "vip_arp": "false", "vip_interface": "lo", "bgp_as": "64512", "vip_leaderelection": "true",
+		"bgp_enable": "true", "vip_arp": "false", "vip_interface": "lo", "bgp_as": "64512", "vip_leaderelection": "true", "kubernetes_addr": "kubernetes:6443",
 		"bgp_peers": "192.0.2.1:64500::false,[2001:db8::1]:4200000000::true",
 	}
 	for name, tc := range map[string]struct {
@@ -58,7 +58,7 @@ func TestKubeVIPSettings(t *testing.T) {
 		config  string
 		image   string
 	}{
-		"ARP, joining": {staticNetwork(), arp, false, map[string]string{"vip_arp": "true", "vip_interface": "uplink0", "address": "192.0.2.10", "port": "6443"},
+		"ARP, joining": {staticNetwork(), arp, false, map[string]string{"vip_arp": "true", "vip_interface": "uplink0", "address": "192.0.2.10", "port": "6443", "kubernetes_addr": "kubernetes:6443"},
 			"/etc/kubernetes/admin.conf", bootstrap.DefaultKubeVIPImage},
 		"ARP on a VLAN, init": {bondNetwork(), arp, true, map[string]string{"vip_arp": "true", "vip_interface": "bond0.10"},
 			"/etc/kubernetes/super-admin.conf", bootstrap.DefaultKubeVIPImage},
