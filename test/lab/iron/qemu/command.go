@@ -37,13 +37,15 @@ type settings struct {
 // arguments are QEMU's, for a process in the machine's directory.
 func arguments(s settings) []string {
 	details := s.Hardware
-	accelerator := acceleratorKVM
+	accelerator, model := acceleratorKVM, "max"
 	if s.Accelerator == acceleratorTCG {
-		accelerator = "tcg,thread=multi"
+		// Go programs take AVX2 where it is, and emulated it is slower than what they do without: QEMU 7.2 marshals JSON a third faster
+		// with qemu64 than with max, and takes half the time for SHA-256.
+		accelerator, model = "tcg,thread=multi", "qemu64"
 	}
 	args := []string{
 		"-name", escape(details.Hostname), "-no-user-config", "-nodefaults", "-display", "none",
-		"-machine", "q35,smm=off,vmport=off", "-accel", accelerator, "-cpu", "max",
+		"-machine", "q35,smm=off,vmport=off", "-accel", accelerator, "-cpu", model,
 		"-smp", strconv.Itoa(details.CPU.Count), "-m", strconv.Itoa(details.RAMMebibytes),
 		"-bios", s.Firmware, "-rtc", "base=utc",
 	}
