@@ -47,7 +47,8 @@ func RunWithCalico(ctx context.Context, access lab.Access, dataplane string, out
 	if err != nil {
 		return err
 	}
-	err = q.take(ctx, q.installProviders, q.addHosts, q.createPatchedCluster, q.awaitControlPlane, q.awaitAgents, q.showCluster, q.showAgents)
+	err = q.take(ctx, q.installProviders, q.addHosts, q.createPatchedCluster, q.awaitControlPlane, q.awaitAgents,
+		q.addWorkers, q.awaitAgents, q.showCluster, q.showAgents)
 	if err != nil {
 		return err
 	}

@@ -11,10 +11,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/resid"
 	"sigs.k8s.io/yaml"
@@ -27,14 +30,22 @@ const (
 	manifestFile = "cluster.yaml"
 	// podTimeout is for pods whose images are on the host.
 	podTimeout = 5 * time.Minute
+	// answerTimeout is for an API server that has just started and has a fraction of a core.
+	answerTimeout = 5 * time.Minute
+	tryAgain      = 10 * time.Second
+	// workersName is the MachineDeployment of the template.
+	workersName = Cluster + "-workers"
 	// testPod is the pod of names.yaml that asks.
 	testPod = "client"
+	// virtualWorkers are added to the control plane.
+	virtualWorkers = 1
 )
 
-// virtualScenario has no spare host: each takes a core and gigabytes.
+// virtualScenario has no spare host: each takes a core and gigabytes. Its workers come when the control plane is at rest. Together with
+// a host that boots beside it, an emulated control plane starts so slowly that its parts give up on each other.
 func virtualScenario() scenario {
 	return scenario{
-		inventory: inventoryFile("edge-1-virtual.yaml"), hosts: 2, workers: 1, limit: 30 * time.Minute,
+		inventory: inventoryFile("edge-1-virtual.yaml"), hosts: 1 + virtualWorkers, limit: 40 * time.Minute,
 		patches: []patch{{file: "emulation.yaml", kind: "KubeadmControlPlane"}},
 	}
 }
@@ -60,7 +71,7 @@ func runVirtual(ctx context.Context, access lab.Access, out io.Writer) error {
 		return err
 	}
 	err = q.take(ctx, q.installProviders, q.addHosts, q.createPatchedCluster, q.awaitControlPlane, q.installFlannel, q.awaitAvailable,
-		q.showCluster, q.showNames)
+		q.addWorkers, q.awaitAvailable, q.showCluster, q.showNames)
 	if err != nil {
 		return err
 	}
@@ -89,6 +100,9 @@ To stop:             make quickstart-down
 // createPatchedCluster is clusterctl generate cluster and kubectl apply with patches between them.
 func (q *quickstart) createPatchedCluster(ctx context.Context) error {
 	dir := filepath.Join(q.access.Dir, Cluster)
+	if err := q.keepWorkers(ctx); err != nil {
+		return err
+	}
 	args := q.generate()
 	var shown []string
 	for _, name := range slices.Sorted(maps.Keys(q.scenario.variables)) {
@@ -168,8 +182,42 @@ func (q *quickstart) applyVirtual(ctx context.Context, name string) error {
 		return err
 	}
 	file := virtualFile(name)
-	q.echo("kubectl --kubeconfig " + q.kubeconfig() + " apply -f " + file)
-	printed, err := q.access.RunKubectl(ctx, lab.Command{Kubeconfig: q.kubeconfig(), Args: []string{"apply", "-f", filepath.Join(root, file)}})
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	for {
+		q.echo("kubectl --kubeconfig " + q.kubeconfig() + " apply -f " + file)
+		printed, err := q.access.RunKubectl(ctx, lab.Command{Kubeconfig: q.kubeconfig(), Args: []string{"apply", "-f", filepath.Join(root, file)}})
+		fmt.Fprint(q.out, printed)
+		if err == nil {
+			return nil
+		}
+		q.say("again in a moment: " + shorten(err.Error()))
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(tryAgain):
+		}
+	}
+}
+
+// keepWorkers has a manifest that is applied again not take away the workers that were added.
+func (q *quickstart) keepWorkers(ctx context.Context) error {
+	deployment := &clusterv1.MachineDeployment{}
+	err := q.api.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceDefault, Name: workersName}, deployment)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("look for the cluster's workers: %w", err)
+	}
+	if err == nil && deployment.Spec.Replicas != nil {
+		q.scenario.workers = int(*deployment.Spec.Replicas)
+	}
+	return nil
+}
+
+func (q *quickstart) addWorkers(ctx context.Context) error {
+	q.scenario.workers = virtualWorkers
+	args := []string{"scale", "machinedeployment", workersName, "--replicas", strconv.Itoa(virtualWorkers)}
+	q.echo("kubectl " + strings.Join(args, " "))
+	printed, err := q.access.Kubectl(ctx, args...)
 	fmt.Fprint(q.out, printed)
 	return err
 }

@@ -5,6 +5,7 @@ package quickstart
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -136,5 +137,46 @@ func TestManifestsNameImagesThatAreOnTheHosts(t *testing.T) {
 	}
 	if found != 4 {
 		t.Errorf("%d images found, want 4", found)
+	}
+}
+
+// The patch for emulated hosts edits what the provider has written.
+func TestEmulatedHostsKeepTheirAddressLonger(t *testing.T) {
+	root, err := tools.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	userData, err := os.ReadFile(filepath.Join(root, "bootstrap", "testdata", "kubeadm-init-static", "user_data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest := filepath.Join(t.TempDir(), "kube-vip.yaml")
+	if err := os.WriteFile(manifest, userData, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config, ok := build(t, virtualScenario())["KubeadmControlPlane"]["kubeadmConfigSpec"].(map[string]any)
+	if !ok {
+		t.Fatal("no kubeadmConfigSpec")
+	}
+	commands, ok := config["preKubeadmCommands"].([]any)
+	if !ok {
+		t.Fatal("no preKubeadmCommands")
+	}
+	const path = "/etc/kubernetes/manifests/kube-vip.yaml"
+	for _, command := range commands {
+		if text, ok := command.(string); ok && strings.Contains(text, path) {
+			if out, err := exec.Command("sh", "-c", strings.ReplaceAll(text, path, manifest)).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+		}
+	}
+	edited, err := os.ReadFile(manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{"vip_leaseduration": "150", "vip_renewdeadline": "120", "vip_retryperiod": "10"} {
+		if !regexp.MustCompile(`name: ` + name + `\n +value: "` + value + `"`).Match(edited) {
+			t.Errorf("%s is not %s", name, value)
+		}
 	}
 }
