@@ -73,7 +73,10 @@ func TestPatchesChangeOnlyWhatTheyAreFor(t *testing.T) {
 			if !ok || config["clusterConfiguration"] == nil || config["preKubeadmCommands"] == nil {
 				t.Fatalf("KubeadmControlPlane: %v", objects["KubeadmControlPlane"])
 			}
-			wantInit := map[string]any{"timeouts": map[string]any{"kubeletHealthCheckSeconds": float64(600), "kubernetesAPICallSeconds": float64(900)}}
+			wantInit := map[string]any{
+				"timeouts": map[string]any{"kubeletHealthCheckSeconds": float64(600), "kubernetesAPICallSeconds": float64(900)},
+				"patches":  map[string]any{"directory": "/etc/kubernetes/patches"},
+			}
 			if diff := cmp.Diff(wantInit, config["initConfiguration"]); diff != "" {
 				t.Errorf("time-outs (-want +got):\n%s", diff)
 			}
