@@ -47,6 +47,8 @@ type Config struct {
 	StartupSleep time.Duration
 	// BGPDelay until routes come. Zero is DefaultBGPDelay.
 	BGPDelay time.Duration
+	// IPsecPSK is the pre-shared key of IPsec, which takes the place of WireGuard. Empty without it.
+	IPsecPSK string
 	// Uplink to configure when VPP has none yet; nil when somebody else does it.
 	Uplink *Uplink
 	// Connect plays the CNI plugin, which connects pods whenever the agent begins: it must get along with pods that are connected
@@ -156,7 +158,9 @@ func (a *Agent) run(ctx context.Context) error {
 	if err := c.enable(ctx); err != nil {
 		return err
 	}
-	a.publish(ctx, c.wireguard.tunnel.public)
+	if c.wireguard.tunnel != nil {
+		a.publish(ctx, c.wireguard.tunnel.public)
+	}
 	if err := a.config.Connect(ctx, vpp); err != nil {
 		return fmt.Errorf("connect pods: %w", err)
 	}
@@ -225,6 +229,9 @@ func (a *Agent) serve(ctx context.Context, vpp *vppapi.VPP, c *connectivity) err
 		case <-ping.C:
 			if _, err := vpp.Interfaces(ctx); err != nil {
 				return errors.Join(errors.New("VPP is gone"), err)
+			}
+			if err := c.retry(ctx); err != nil {
+				a.config.Log.Error("Error while retrying connectivity", "error", err)
 			}
 		}
 	}

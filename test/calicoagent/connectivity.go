@@ -34,6 +34,7 @@ type connection struct {
 const (
 	byWireGuard = "wireguard"
 	byIPIP      = "ipip"
+	byIPsec     = "ipsec"
 )
 
 // connectivity keeps how the other nodes are reached.
@@ -42,6 +43,8 @@ type connectivity struct {
 	log       *slog.Logger
 	wireguard *wireguardProvider
 	ipip      *ipipProvider
+	// ipsec takes the place of both; nil without it.
+	ipsec *ipsecProvider
 	// keys by node. None is ever forgotten: the agent ignores that a key is taken away.
 	keys map[string]string
 	// renewed is true when a key has changed since the last update: all connections are gone through then.
@@ -50,15 +53,22 @@ type connectivity struct {
 }
 
 func newConnectivity(config Config, vpp *vppapi.VPP, uplink interface_types.InterfaceIndex, address netip.Addr) *connectivity {
-	return &connectivity{
+	c := &connectivity{
 		own: config.Node, log: config.Log,
 		wireguard: &wireguardProvider{vpp: vpp, uplink: uplink, address: address, port: config.Port},
 		ipip:      &ipipProvider{vpp: vpp, uplink: uplink, address: address},
 		keys:      map[string]string{}, connections: map[string]connection{},
 	}
+	if config.IPsecPSK != "" {
+		c.ipsec = &ipsecProvider{vpp: vpp, uplink: uplink, address: address, psk: config.IPsecPSK, log: config.Log}
+	}
+	return c
 }
 
 func (c *connectivity) rescan(ctx context.Context) error {
+	if c.ipsec != nil {
+		return c.ipsec.rescan(ctx)
+	}
 	if err := c.wireguard.rescan(ctx); err != nil {
 		return err
 	}
@@ -68,9 +78,9 @@ func (c *connectivity) rescan(ctx context.Context) error {
 	return c.ipip.rescan(ctx)
 }
 
-// enable makes a tunnel when there is none.
+// enable makes a tunnel when there is none. IPsec has one for each node.
 func (c *connectivity) enable(ctx context.Context) error {
-	if c.wireguard.tunnel != nil {
+	if c.ipsec != nil || c.wireguard.tunnel != nil {
 		return nil
 	}
 	if err := c.wireguard.create(ctx); err != nil {
@@ -121,10 +131,7 @@ func (c *connectivity) update(ctx context.Context, nodes []node) error {
 
 // reach adds the connection to a node, or changes how it is reached.
 func (c *connectivity) reach(ctx context.Context, n node) error {
-	by := byIPIP
-	if n.key != "" {
-		by = byWireGuard
-	}
+	by := c.choose(n)
 	existing, found := c.connections[n.name]
 	switch {
 	case found && existing.by == by && !c.renewed:
@@ -144,9 +151,33 @@ func (c *connectivity) reach(ctx context.Context, n node) error {
 	return nil
 }
 
-func (c *connectivity) provider(by string) provider {
-	if by == byWireGuard {
-		return c.wireguard
+// choose the way to a node.
+func (c *connectivity) choose(n node) string {
+	switch {
+	case c.ipsec != nil:
+		return byIPsec
+	case n.key != "":
+		return byWireGuard
+	default:
+		return byIPIP
 	}
-	return c.ipip
+}
+
+func (c *connectivity) provider(by string) provider {
+	switch by {
+	case byIPsec:
+		return c.ipsec
+	case byWireGuard:
+		return c.wireguard
+	default:
+		return c.ipip
+	}
+}
+
+// retry goes on with what was not finished.
+func (c *connectivity) retry(ctx context.Context) error {
+	if c.ipsec == nil {
+		return nil
+	}
+	return c.ipsec.retry(ctx)
 }

@@ -11,6 +11,10 @@
 //   - a node whose key is not known is reached by IPIP, in clear. Keys that are taken away are remembered for ever;
 //   - with every key that changes, peers are deleted and made again, but for the one with index 0.
 //
+// With a pre-shared key it plays the agent's IPsec instead, for which VPP needs its plugin ikev2: one IPIP tunnel for each node, which is
+// made down and which VPP's IKE brings up together with its associations. The node with the higher address begins, again every second
+// until the tunnel was up once; nobody begins anew when the associations are deleted later.
+//
 // Routes come from the Nodes themselves instead of BGP: a Node with an address and a pod range is announced, some seconds after the
 // agent has started.
 package calicoagent

@@ -101,6 +101,17 @@ func (p *wireguardProvider) create(ctx context.Context) error {
 
 // complete does to a tunnel's interface what it needs to carry pods' packets.
 func complete(ctx context.Context, vpp *vppapi.VPP, index, uplink interface_types.InterfaceIndex) error {
+	if err := prepare(ctx, vpp, index, uplink); err != nil {
+		return err
+	}
+	if err := vpp.SetUp(ctx, index); err != nil {
+		return fmt.Errorf("bring the tunnel up: %w", err)
+	}
+	return nil
+}
+
+// prepare does all but bring the interface up.
+func prepare(ctx context.Context, vpp *vppapi.VPP, index, uplink interface_types.InterfaceIndex) error {
 	if err := vpp.Borrow(ctx, index, uplink); err != nil {
 		return fmt.Errorf("give the tunnel an address: %w", err)
 	}
@@ -111,13 +122,8 @@ func complete(ctx context.Context, vpp *vppapi.VPP, index, uplink interface_type
 	if err != nil {
 		return err
 	}
-	if _, err := vpp.CLI(ctx, "set cnat feature "+name+" enable"); err != nil {
-		return err
-	}
-	if err := vpp.SetUp(ctx, index); err != nil {
-		return fmt.Errorf("bring the tunnel up: %w", err)
-	}
-	return nil
+	_, err = vpp.CLI(ctx, "set cnat feature "+name+" enable")
+	return err
 }
 
 // add encrypts what goes to the block of a node.
