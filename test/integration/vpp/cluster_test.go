@@ -33,8 +33,13 @@ type cluster struct {
 	a, b *host
 }
 
-// newCluster makes the hosts; nothing runs on them yet. It skips the specs where the implementation cannot run.
+// newCluster makes the hosts with WireGuard; nothing runs on them yet. It skips the specs where the implementation cannot run.
 func newCluster(ctx context.Context, impl implementation, name string) *cluster {
+	GinkgoHelper()
+	return newClusterOf(ctx, impl, name, encryption.WireGuard)
+}
+
+func newClusterOf(ctx context.Context, impl implementation, name string, protocol encryption.Protocol) *cluster {
 	GinkgoHelper()
 	if reason := impl.missing(); reason != "" {
 		Skip(reason)
@@ -45,7 +50,7 @@ func newCluster(ctx context.Context, impl implementation, name string) *cluster 
 	c.a.node, c.b.node, err = impl.nodes(ctx, c.a.place, c.b.place)
 	Expect(err).NotTo(HaveOccurred())
 	for _, h := range c.hosts() {
-		h.block = blockOf(h)
+		h.block, h.protocol, h.psk = blockOf(h), protocol, clusterPSK
 		h.install(testKey(h.number, 1))
 	}
 	DeferCleanup(func(ctx context.Context) {
@@ -58,7 +63,7 @@ func newCluster(ctx context.Context, impl implementation, name string) *cluster 
 	return c
 }
 
-// keepsSecrets expects that what the agent has printed, and what it has written to the API, holds no private key.
+// keepsSecrets expects that what the agent has printed, and what it has written to the API, holds no private key and no pre-shared key.
 func (c *cluster) keepsSecrets(ctx context.Context, h *host) {
 	GinkgoHelper()
 	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
@@ -71,20 +76,23 @@ func (c *cluster) keepsSecrets(ctx context.Context, h *host) {
 		key := testKey(h.number, generation)
 		for _, text := range []string{h.agentLog.String(), string(written)} {
 			Expect(strings.Contains(text, key.String()) || strings.Contains(text, hex.EncodeToString(key[:]))).To(BeFalse(), "a private key of %s was told", h.name)
+			Expect(strings.Contains(text, clusterPSK)).To(BeFalse(), "the pre-shared key was told on %s", h.name)
 		}
 	}
 }
 
 func (c *cluster) hosts() []*host { return []*host{c.a, c.b} }
 
-// register adds the Nodes as the product does: with the key published and the taint set.
+// register adds the Nodes as the product does: with the key of WireGuard published and the taint set.
 func (c *cluster) register(ctx context.Context) {
 	GinkgoHelper()
 	for _, h := range c.hosts() {
+		annotations := map[string]string{encryption.AddressAnnotation: h.address.String()}
+		if h.protocol == encryption.WireGuard {
+			annotations[encryption.PublicKeyAnnotation] = h.private.PublicKey().String()
+		}
 		created, err := client.CoreV1().Nodes().Create(ctx, &corev1.Node{
-			ObjectMeta: metav1.ObjectMeta{Name: h.name, Annotations: map[string]string{
-				encryption.AddressAnnotation: h.address.String(), encryption.PublicKeyAnnotation: h.private.PublicKey().String(),
-			}},
+			ObjectMeta: metav1.ObjectMeta{Name: h.name, Annotations: annotations},
 			Spec: corev1.NodeSpec{
 				PodCIDR: h.block.String(),
 				Taints:  []corev1.Taint{{Key: encryption.NotReadyTaint, Effect: corev1.TaintEffectNoSchedule}},

@@ -35,9 +35,12 @@ import (
 type host struct {
 	place
 	node
-	block   netip.Prefix
-	private wgtypes.Key
-	other   *host
+	block netip.Prefix
+	other *host
+	// protocol of encryption, with the host's own key of WireGuard or the pre-shared key of IPsec.
+	protocol encryption.Protocol
+	private  wgtypes.Key
+	psk      string
 
 	calico     *calicoagent.Agent
 	stopCalico context.CancelFunc
@@ -77,8 +80,10 @@ func testKey(number, generation int) wgtypes.Key {
 func (h *host) install(key wgtypes.Key) {
 	GinkgoHelper()
 	h.private = key
-	h.write(encryption.VPPExecFile, h.composed(encryption.VPPExecFile))
-	h.write(calico.VPPStartupExecFile, []byte(calico.StartupExec(encryption.WireGuard, infrav1.EncryptionRequired, []string{podRange.String()})+"\n"))
+	if h.protocol == encryption.WireGuard {
+		h.write(encryption.VPPExecFile, h.composed(encryption.VPPExecFile))
+	}
+	h.write(calico.VPPStartupExecFile, []byte(calico.StartupExec(h.protocol, infrav1.EncryptionRequired, []string{podRange.String()})+"\n"))
 	h.write("/etc/vpp/startup.conf", []byte(calico.StartupConfig(*h.dataplane().VPP)))
 }
 
@@ -159,8 +164,12 @@ func (h *host) connect(ctx context.Context, vpp *vppapi.VPP) error {
 
 // runCalico starts the Calico agent; it ends with the specs.
 func (h *host) runCalico() {
+	psk := ""
+	if h.protocol == encryption.IPsec {
+		psk = h.psk
+	}
 	h.calico = calicoagent.New(calicoagent.Config{
-		Node: h.name, Socket: h.socket(), Client: client, BGPDelay: bgpDelay, Connect: h.connect,
+		Node: h.name, Socket: h.socket(), Client: client, BGPDelay: bgpDelay, Connect: h.connect, IPsecPSK: psk,
 		Withheld: func(name string) bool { return name == h.other.name && h.withheld.Load() },
 		Log:      slog.New(slog.NewTextHandler(GinkgoWriter, nil)).With("calico", h.name),
 	})
@@ -179,7 +188,7 @@ func (h *host) runAgent() {
 	h.agent = exec.Command(agentBinary,
 		"--node-name", h.name, "--kubeconfig", kubeconfig, "--vpp-socket", h.socket(), "--vpp-stats-socket", h.statsSocket(),
 		"--pod-cidrs", podRange.String(), "--service-cidrs", serviceRange, "--key-file", filepath.Join(h.root, "etc", filepath.Base(encryption.VPPExecFile)),
-		"--run-dir", h.runDir(), "--metrics-bind-address", "",
+		"--run-dir", h.runDir(), "--metrics-bind-address", "", "--protocol", string(h.protocol),
 	)
 	log := io.MultiWriter(GinkgoWriter, &h.agentLog)
 	h.agent.Stdout, h.agent.Stderr = log, log
@@ -201,11 +210,17 @@ func (h *host) killAgent() {
 // shutdown ends everything on the host.
 func (h *host) shutdown() {
 	h.killAgent()
+	h.endCalico()
+	h.stop()
+}
+
+// endCalico ends the Calico agent, and leaves VPP as it is.
+func (h *host) endCalico() {
 	if h.stopCalico != nil {
 		h.stopCalico()
 		<-h.calicoDone
+		h.stopCalico = nil
 	}
-	h.stop()
 }
 
 // vpp is a connection to VPP for one look or one change.

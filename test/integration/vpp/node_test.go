@@ -56,10 +56,13 @@ type implementation struct {
 	nodes   func(ctx context.Context, a, b place) (node, node, error)
 }
 
+// realVPP is the name of the implementation that carries packets.
+const realVPP = "real VPP"
+
 func implementations() []implementation {
 	return []implementation{
 		{name: "fake VPP", missing: func() string { return "" }, nodes: newFakeNodes},
-		{name: "real VPP", missing: missingVPP, nodes: newRealNodes},
+		{name: realVPP, missing: missingVPP, nodes: newRealNodes},
 	}
 }
 
