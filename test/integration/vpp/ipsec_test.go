@@ -28,6 +28,8 @@ const (
 	tunnelName = "ipip0"
 	// reported is how soon a node without encryption is known.
 	reported = 15 * time.Second
+	// ikeAtRest is longer than the emulated agent waits between two attempts.
+	ikeAtRest = 4 * time.Second
 )
 
 // The fake VPP has no IKE: what it makes of such tunnels is tested with the agent alone.
@@ -111,6 +113,7 @@ func describeIPsec(impl implementation, name string) {
 			c.proved(ctx)
 			c.flows(ctx)
 		})
+		c.settled(ctx)
 		c.encrypts(ctx)
 	})
 
@@ -148,6 +151,17 @@ func describeIPsec(impl implementation, name string) {
 		})
 		AddReportEntry("restarted within", time.Since(started).Round(100*time.Millisecond).String())
 	})
+}
+
+// settled waits until IKE has said nothing for a while. Attempts that were begun before the first one succeeded end in associations too,
+// which take the place of those that there are: what is encrypted with the old ones in that moment is lost.
+func (c *cluster) settled(ctx context.Context) {
+	GinkgoHelper()
+	Eventually(ctx, func() int {
+		c.forget()
+		time.Sleep(ikeAtRest)
+		return c.a.received().IKE + c.b.received().IKE
+	}).Should(BeZero())
 }
 
 // silent expects that pods reach nobody, and that nothing of them is on the wire.
