@@ -57,18 +57,13 @@ func (p *ipsecProvider) rescan(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list profiles of IKE: %w", err)
 	}
-	stream, err := ipip.NewServiceClient(p.vpp.API()).IpipTunnelDump(ctx, &ipip.IpipTunnelDump{SwIfIndex: interface_types.InterfaceIndex(vppapi.None)})
+	found, err := findTunnels(ctx, p.vpp)
 	if err != nil {
 		return err
 	}
-	found, err := vppapi.Collect(stream.Recv, nil)
-	if err != nil {
-		return fmt.Errorf("list IPIP tunnels: %w", err)
-	}
-	for _, details := range found {
-		remote, _ := netip.AddrFromSlice(details.Tunnel.Dst.ToIP())
-		if remote = remote.Unmap(); slices.Contains(strings.Fields(profiles), ProfileName(p.address, remote)) {
-			p.tunnels[remote] = details.Tunnel.SwIfIndex
+	for remote, index := range found {
+		if slices.Contains(strings.Fields(profiles), ProfileName(p.address, remote)) {
+			p.tunnels[remote] = index
 		}
 	}
 	return nil
@@ -77,17 +72,8 @@ func (p *ipsecProvider) rescan(ctx context.Context) error {
 func (p *ipsecProvider) add(ctx context.Context, n node) error {
 	index, found := p.tunnels[n.address]
 	if !found {
-		reply, err := ipip.NewServiceClient(p.vpp.API()).IpipAddTunnel(ctx, &ipip.IpipAddTunnel{Tunnel: ipip.IpipTunnel{
-			Instance: vppapi.None, Src: vppapi.Address(p.address), Dst: vppapi.Address(n.address), SwIfIndex: interface_types.InterfaceIndex(vppapi.None),
-		}})
-		if err != nil {
-			return fmt.Errorf("make an IPIP tunnel to %s: %w", n.name, err)
-		}
-		index = reply.SwIfIndex
-		if err := prepare(ctx, p.vpp, index, p.uplink); err != nil {
-			return err
-		}
-		if err := p.vpp.SetRoute(ctx, vppapi.Route{Table: podTable, Prefix: vppapi.Host(n.address), Link: uint32(index)}, true); err != nil {
+		var err error
+		if index, err = makeTunnel(ctx, p.vpp, p.uplink, p.address, n); err != nil {
 			return err
 		}
 		if err := p.negotiate(ctx, n.address, index); err != nil {

@@ -104,6 +104,10 @@ func complete(ctx context.Context, vpp *vppapi.VPP, index, uplink interface_type
 	if err := prepare(ctx, vpp, index, uplink); err != nil {
 		return err
 	}
+	return bringUp(ctx, vpp, index)
+}
+
+func bringUp(ctx context.Context, vpp *vppapi.VPP, index interface_types.InterfaceIndex) error {
 	if err := vpp.SetUp(ctx, index); err != nil {
 		return fmt.Errorf("bring the tunnel up: %w", err)
 	}

@@ -182,6 +182,20 @@ func (c *cluster) ping(ctx context.Context, count int) (fromA, fromB int) {
 	return fromA, fromB
 }
 
+// inInterruptMode expects of the first host that no queue is polled, and that VPP has taken no hugepages beside those that were reserved.
+func (c *cluster) inInterruptMode(ctx context.Context, reserved int) {
+	GinkgoHelper()
+	status, err := agentStatus(ctx, c.a.runDir())
+	Expect(err).NotTo(HaveOccurred())
+	Expect(status.RxQueues).NotTo(BeEmpty())
+	for _, queue := range status.RxQueues {
+		Expect(queue.Mode).To(Equal("interrupt"), queue.Interface)
+	}
+	Expect(status.Hugepages.VPPPageSize).To(Equal(int64(4096)))
+	Expect(status.Hugepages.Before).To(HaveValue(Equal(reserved)))
+	Expect(status.Hugepages.Now).To(Equal(reserved))
+}
+
 // flows waits until pods reach each other both ways.
 func (c *cluster) flows(ctx context.Context) {
 	GinkgoHelper()

@@ -118,14 +118,7 @@ func describeIPsec(impl implementation, name string) {
 	})
 
 	It("finds all interfaces in interrupt mode, and no hugepages", func(ctx context.Context) {
-		status, err := agentStatus(ctx, c.a.runDir())
-		Expect(err).NotTo(HaveOccurred())
-		for _, queue := range status.RxQueues {
-			Expect(queue.Mode).To(Equal("interrupt"), queue.Interface)
-		}
-		Expect(status.Hugepages.VPPPageSize).To(Equal(int64(4096)))
-		Expect(status.Hugepages.Before).To(HaveValue(Equal(reserved)))
-		Expect(status.Hugepages.Now).To(Equal(reserved))
+		c.inInterruptMode(ctx, reserved)
 	})
 
 	It("reports a tunnel that has lost its associations and stays up, and lets nothing leave by it", func(ctx context.Context) {

@@ -96,15 +96,7 @@ func describeKnown(impl implementation, name string) {
 	})
 
 	It("finds all interfaces in interrupt mode, and no hugepages", func(ctx context.Context) {
-		status, err := agentStatus(ctx, c.a.runDir())
-		Expect(err).NotTo(HaveOccurred())
-		Expect(status.RxQueues).NotTo(BeEmpty())
-		for _, queue := range status.RxQueues {
-			Expect(queue.Mode).To(Equal("interrupt"), queue.Interface)
-		}
-		Expect(status.Hugepages.VPPPageSize).To(Equal(int64(4096)))
-		Expect(status.Hugepages.Before).To(HaveValue(Equal(reserved)))
-		Expect(status.Hugepages.Now).To(Equal(reserved))
+		c.inInterruptMode(ctx, reserved)
 	})
 
 	It("keeps a safe state when it is killed, and returns", func(ctx context.Context) {
