@@ -18,12 +18,18 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-const accessFile = "lab.json"
+const (
+	accessFile = "lab.json"
+	// authorityTimeout bounds an apply that waits for the webhooks' authority, with a pause between two attempts.
+	authorityTimeout = time.Minute
+	authorityPause   = time.Second
+)
 
 // Access is how a running lab is used, from this process or another.
 type Access struct {
@@ -160,8 +166,26 @@ func (a Access) RunKubectl(ctx context.Context, c Command) (string, error) {
 
 // Apply is `kubectl apply -f -`.
 func (a Access) Apply(ctx context.Context, manifest string) error {
-	_, err := a.RunKubectl(ctx, Command{Args: []string{"apply", "-f", "-"}, Stdin: []byte(manifest)})
+	_, err := a.RunApply(ctx, Command{Args: []string{"apply", "-f", "-"}, Stdin: []byte(manifest)})
 	return err
+}
+
+// RunApply is RunKubectl for an apply, which may be the first after clusterctl init: on a busy machine the API server is seconds late to
+// see that the webhooks' authority was put into their configurations, and does not trust them until then.
+func (a Access) RunApply(ctx context.Context, c Command) (printed string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, authorityTimeout)
+	defer cancel()
+	for {
+		printed, err = a.RunKubectl(ctx, c)
+		if err == nil || !strings.Contains(err.Error(), "failed calling webhook") || !strings.Contains(err.Error(), "certificate signed by unknown authority") {
+			return printed, err
+		}
+		select {
+		case <-ctx.Done():
+			return printed, err
+		case <-time.After(authorityPause):
+		}
+	}
 }
 
 func (a Access) run(ctx context.Context, program string, c Command) (string, error) {

@@ -118,7 +118,7 @@ func (q *quickstart) createPatchedCluster(ctx context.Context) error {
 		return err
 	}
 	q.echo("kubectl apply -k " + dir)
-	printed, err := q.access.Kubectl(ctx, "apply", "-k", dir)
+	printed, err := q.access.RunApply(ctx, lab.Command{Args: []string{"apply", "-k", dir}})
 	fmt.Fprint(q.out, printed)
 	return err
 }
