@@ -157,7 +157,7 @@ func judgeHosts(ctx context.Context, s *clusterScope, hardwareOf hosts.HardwareO
 	if s.cluster == nil {
 		return verdict(condition, false, infrav1.WaitingForClusterReason, "Waiting for a Cluster to refer to this EdgeCluster")
 	}
-	requests := requestsOf(ctx, s.selectors)
+	requests := requestsOf(ctx, s.selectors, dataplaneRunsOn(s.edgeCluster))
 	missing := map[string]bool{}
 	for _, domain := range s.edgeCluster.Spec.FailureDomains {
 		missing[domain.Name] = true
@@ -187,7 +187,7 @@ func (s *clusterScope) isOurs(host *bmov1.BareMetalHost) bool {
 	return ref != nil && ref.Kind == "EdgeMachine" && s.machines[ref.Name]
 }
 
-func requestsOf(ctx context.Context, selectors []infrav1.HostSelector) []hosts.Request {
+func requestsOf(ctx context.Context, selectors []infrav1.HostSelector, runsOn func(architecture string) bool) []hosts.Request {
 	if len(selectors) == 0 {
 		selectors = []infrav1.HostSelector{{}}
 	}
@@ -198,7 +198,7 @@ func requestsOf(ctx context.Context, selectors []infrav1.HostSelector) []hosts.R
 			ctrl.LoggerFrom(ctx).Info("Leaving out a template with an invalid hostSelector", "error", err.Error())
 			continue
 		}
-		requests = append(requests, hosts.Request{Labels: labels, Hardware: selector.Hardware})
+		requests = append(requests, hosts.Request{Labels: labels, Hardware: selector.Hardware, RunsOn: runsOn})
 	}
 	return requests
 }

@@ -177,6 +177,7 @@ func (r *EdgeMachineReconciler) hostRequest(ctx context.Context, s *machineScope
 	request := hosts.Request{
 		Labels:        selector,
 		Hardware:      s.edgeMachine.Spec.HostSelector.Hardware,
+		RunsOn:        dataplaneRunsOn(s.edgeCluster),
 		FailureDomain: s.machine.Spec.FailureDomain,
 	}
 	if len(s.edgeCluster.Spec.FailureDomains) == 0 || request.FailureDomain != "" {

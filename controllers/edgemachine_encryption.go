@@ -16,11 +16,18 @@ import (
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/support"
 )
 
 // hasDataplane tells whether this provider installs the cluster's dataplane.
 func hasDataplane(c *infrav1.EdgeCluster) bool {
 	return c != nil && cmp.Or(c.Spec.Dataplane.Type, infrav1.DataplaneCalicoVPP) != infrav1.DataplaneNone
+}
+
+// dataplaneRunsOn tells on which CPU architectures the cluster's dataplane runs.
+func dataplaneRunsOn(c *infrav1.EdgeCluster) func(architecture string) bool {
+	kind := cmp.Or(c.Spec.Dataplane.Type, infrav1.DataplaneCalicoVPP)
+	return func(architecture string) bool { return support.RunsOn(kind, architecture) }
 }
 
 // encryptionMode of a cluster; Disabled without a dataplane.

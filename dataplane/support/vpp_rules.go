@@ -31,10 +31,7 @@ func vppRules() []Rule {
 			Why: "Calico-VPP has images for x86_64 only",
 			Fix: "use CalicoEBPF or CalicoNftables, or other hosts",
 			broken: func(v Values) []string {
-				if !v.vpp() {
-					return nil
-				}
-				return slices.DeleteFunc(slices.Clone(v.Architectures), func(a string) bool { return a == "x86_64" || a == "amd64" })
+				return slices.DeleteFunc(slices.Clone(v.Architectures), func(a string) bool { return RunsOn(v.Type, a) })
 			},
 		},
 		{
@@ -70,6 +67,12 @@ func vppRules() []Rule {
 }
 
 func (v Values) afxdp() bool { return v.vpp() && v.VPP.Driver == infrav1.UplinkAFXDP }
+
+// RunsOn tells whether a dataplane has images for a CPU architecture, as Kubernetes (amd64) or the inspection of hosts (x86_64) names it.
+// Source: vpp-dataplane's Makefile and its published manifests, which are of linux/amd64 alone; Calico's are of both.
+func RunsOn(dataplane infrav1.DataplaneType, architecture string) bool {
+	return dataplane != infrav1.DataplaneCalicoVPP || architecture == "x86_64" || architecture == "amd64"
+}
 
 // maxMTU of pods.
 func (v Values) maxMTU() int32 {

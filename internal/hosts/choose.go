@@ -21,6 +21,9 @@ type Request struct {
 	Labels labels.Selector
 	// Hardware that the host must have.
 	Hardware infrav1.HardwareRequirements
+	// RunsOn tells whether the dataplane of the cluster has images for a CPU architecture (in Kubernetes' words); nil when it has
+	// them for all. A host whose inspection names no architecture is not refused.
+	RunsOn func(architecture string) bool
 	// FailureDomain in which the host must stand; any when empty.
 	FailureDomain string
 	// InFailureDomain counts the machines of the same kind that each failure domain has already. A host in the emptiest
@@ -93,15 +96,17 @@ func (r Request) mismatch(host *bmov1.BareMetalHost, hardwareOf HardwareOf) Obst
 		return ObstacleLabels
 	case r.FailureDomain != "" && host.Labels[infrav1.FailureDomainLabel] != r.FailureDomain:
 		return ObstacleFailureDomain
-	case r.Hardware == (infrav1.HardwareRequirements{}):
+	case r.Hardware == (infrav1.HardwareRequirements{}) && r.RunsOn == nil:
 		return ""
 	}
 	found := hardwareOf(host)
 	switch {
-	case found == nil:
+	case found == nil && r.Hardware != (infrav1.HardwareRequirements{}):
 		return ObstacleNoHardware
 	case !Fits(r.Hardware, host, found):
 		return ObstacleHardware
+	case r.RunsOn != nil && found != nil && found.CPU.Arch != "" && !r.RunsOn(Architecture(found.CPU.Arch)):
+		return ObstacleArchitecture
 	default:
 		return ""
 	}
@@ -125,5 +130,6 @@ func obstaclesInOrder() []Obstacle {
 	return slices.Clip([]Obstacle{
 		ObstacleInUse, ObstacleDeleting, ObstacleLabels, ObstacleFailureDomain, ObstaclePaused, ObstacleDetached, ObstacleUnhealthy,
 		ObstacleMaintenance, ObstacleError, ObstacleByHand, ObstacleNotAvailable, ObstacleNoHardware, ObstacleHardware,
+		ObstacleArchitecture,
 	})
 }

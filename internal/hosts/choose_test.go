@@ -147,6 +147,8 @@ func TestRootDiskBytes(t *testing.T) {
 func TestChoose(t *testing.T) {
 	edge1 := labels.SelectorFromSet(labels.Set{"site": "edge-1"})
 	inUse := func(h *bmov1.BareMetalHost) { h.Spec.ConsumerRef = &corev1.ObjectReference{Name: "x"} }
+	arm64 := func(h *bmov1.BareMetalHost) { h.Status.HardwareDetails.CPU.Arch = "aarch64" }
+	onAMD64 := func(architecture string) bool { return architecture == "amd64" }
 	elsewhere := func(h *bmov1.BareMetalHost) { h.Labels["site"] = "edge-2" }
 	for name, test := range map[string]struct {
 		request hosts.Request
@@ -189,6 +191,19 @@ func TestChoose(t *testing.T) {
 				available("e", annotated(infrav1.MaintenanceAnnotation)), available("f", func(h *bmov1.BareMetalHost) { h.Status.HardwareDetails = nil }),
 			},
 			text: "no host matches: 6 seen, 1 in use, 2 without the labels asked for, 1 in maintenance, 1 without inspection results, 1 with too little or other hardware",
+		},
+		"an architecture that the dataplane runs on, or an unknown one": {
+			request: hosts.Request{Labels: edge1, RunsOn: onAMD64},
+			all: []bmov1.BareMetalHost{
+				available("a", arm64), available("b"), available("c", func(h *bmov1.BareMetalHost) { h.Status.HardwareDetails.CPU.Arch = "" }),
+				available("d", func(h *bmov1.BareMetalHost) { h.Status.HardwareDetails = nil }),
+			},
+			want: []string{"b", "c", "d"},
+		},
+		"no architecture that the dataplane runs on": {
+			request: hosts.Request{Labels: edge1, RunsOn: onAMD64},
+			all:     []bmov1.BareMetalHost{available("a", arm64), available("b", arm64, inUse)},
+			text:    "no host matches: 2 seen, 1 in use, 1 of an architecture that the dataplane has no images for",
 		},
 		"no host at all": {
 			request: hosts.Request{Labels: edge1},

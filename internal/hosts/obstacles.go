@@ -29,6 +29,7 @@ const (
 	ObstacleNotAvailable  Obstacle = "not yet available"
 	ObstacleNoHardware    Obstacle = "without inspection results"
 	ObstacleHardware      Obstacle = "with too little or other hardware"
+	ObstacleArchitecture  Obstacle = "of an architecture that the dataplane has no images for"
 )
 
 // capm3UnhealthyAnnotation is set by CAPM3 on hosts that its remediation gave up; a host that moves between the two

@@ -6,6 +6,7 @@ package lifecycle
 import (
 	"context"
 
+	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -65,6 +66,34 @@ var _ = Describe("The uplink of VPP", func() {
 		By("going on when it is")
 		Expect(server.Client.Delete(ctx, get(ctx, s, "lan0", &infrav1.EdgeMachineTemplate{}))).To(Succeed())
 		s.expectProvisioned(ctx, "m")
+	})
+
+	It("is on a host that its images are made for", func(ctx context.Context) {
+		s := newRunningSite(ctx)
+		s.addCluster(ctx, clusterName, encrypted(infrav1.DataplaneCalicoVPP, infrav1.EncryptionRequired))
+		arm := hardware(1)
+		arm.CPU.Arch = "aarch64"
+		s.operator.Install(s.hostName("arm"), arm)
+		s.createHost(ctx, "arm", 1, nil)
+		s.addMachine(ctx, clusterName, "m", nil)
+		s.expectWaiting(ctx, "m", infrav1.HostClaimedCondition, infrav1.NoHostMatchesReason, "1 of an architecture that the dataplane has no images for")
+
+		By("being refused before its disk is written when that is known only after the claim")
+		s.createHost(ctx, "unknown", 2, nil)
+		s.expectWaiting(ctx, "m", infrav1.NetworkDataValidCondition, infrav1.NoHardwareDataReason, s.hostName("unknown"))
+		arm = hardware(2)
+		arm.CPU.Arch = "aarch64"
+		Expect(server.Client.Create(ctx, &bmov1.HardwareData{ObjectMeta: s.meta(s.hostName("unknown")), Spec: bmov1.HardwareDataSpec{HardwareDetails: arm}})).To(Succeed())
+		s.expectWaiting(ctx, "m", infrav1.ReleasedCondition, infrav1.DataplaneInvalidReason, "No image is written ", "aarch64")
+		s.expectUntouched(ctx, "unknown")
+
+		By("going on with another host")
+		s.addHost(ctx, "x86", 3, nil)
+		s.deleteMachine(ctx, "m")
+		s.expectGone(ctx, "m")
+		s.addMachine(ctx, clusterName, "n", nil)
+		s.expectProvisioned(ctx, "n")
+		Expect(s.edgeMachine(ctx, "n").Status.Host).To(Equal(s.hostName("x86")))
 	})
 
 	DescribeTable("is on the dataplane's network", func(ctx context.Context, kind infrav1.DataplaneType, change func(*infrav1.EdgeMachine), texts ...string) {
