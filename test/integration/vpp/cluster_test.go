@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/calicoagent/vppapi"
 )
 
 const (
@@ -252,4 +253,47 @@ func (c *cluster) nothingInClear() {
 		AddReportEntry("captured at "+h.name, seen.String())
 		Expect(seen.clear()).To(BeZero(), "%s: %s", h.name, seen)
 	}
+}
+
+// guarded expects that nothing of what a host's pods send to those of the other arrives, or is on the wire in clear, and that the guard
+// has counted it.
+func (c *cluster) guarded(ctx context.Context, h *host) {
+	GinkgoHelper()
+	before, err := agentStatus(ctx, h.runDir())
+	Expect(err).NotTo(HaveOccurred())
+	c.forget()
+	answered, err := h.ping(ctx, h.other.podAddr, pings)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(answered).To(BeZero())
+	c.nothingInClear()
+	Eventually(func(g Gomega) {
+		status, err := agentStatus(ctx, h.runDir())
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(status.Guard.InForce).To(BeTrue())
+		g.Expect(status.dropped() - before.dropped()).To(BeNumerically(">=", pings))
+	}).Should(Succeed())
+}
+
+// leaksUnguarded takes the guard away, shows that the host's pods are heard in clear then, and has the agent put it back.
+func (c *cluster) leaksUnguarded(ctx context.Context, h *host) {
+	GinkgoHelper()
+	send := func() {
+		GinkgoHelper()
+		_, err := h.ping(ctx, h.other.podAddr, pings)
+		Expect(err).NotTo(HaveOccurred())
+	}
+	h.killAgent()
+	c.forget()
+	send()
+	c.nothingInClear()
+	h.vpp(func(vpp *vppapi.VPP) { unguard(ctx, vpp) })
+	send()
+	Eventually(func() int { return h.other.received().IPIP }).Should(BeNumerically(">=", pings))
+	seen := h.other.received()
+	AddReportEntry("captured at "+h.other.name+" without a guard", seen.String())
+	h.runAgent()
+	Eventually(func() int { return h.guards(ctx) }).Should(Equal(1))
+	c.forget()
+	send()
+	c.nothingInClear()
 }

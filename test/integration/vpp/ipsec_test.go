@@ -99,6 +99,20 @@ func describeIPsec(impl implementation, name string) {
 		}
 	})
 
+	It("drops and counts what would leave by a tunnel that somebody brings up before IKE does", func(ctx context.Context) {
+		// The tunnel of the host that begins: VPP has deleted that of the other when authentication failed.
+		c.b.vpp(func(vpp *vppapi.VPP) {
+			_, err := interfaces.NewServiceClient(vpp.API()).SwInterfaceSetFlags(ctx, &interfaces.SwInterfaceSetFlags{
+				SwIfIndex: find(ctx, vpp, tunnelName).SwIfIndex, Flags: interface_types.IF_STATUS_API_FLAG_ADMIN_UP,
+			})
+			Expect(err).NotTo(HaveOccurred())
+		})
+		v := c.b.refused(ctx, encryption.ReasonPlaintextTunnel)
+		Expect(v.message).To(And(ContainSubstring(tunnelName), ContainSubstring(c.a.name), ContainSubstring("without security associations")))
+		c.guarded(ctx, c.b)
+		c.leaksUnguarded(ctx, c.b)
+	})
+
 	It("proves that traffic is encrypted once IKE has associations", func(ctx context.Context) {
 		c.traffic(ctx, func() {
 			// As new pods calico-vpp-node with the cluster's key do. Both take one: where authentication fails, the VPP that is asked
@@ -121,7 +135,8 @@ func describeIPsec(impl implementation, name string) {
 		c.inInterruptMode(ctx, reserved)
 	})
 
-	It("reports a tunnel that has lost its associations and stays up, and lets nothing leave by it", func(ctx context.Context) {
+	// VPP itself drops what is left of its features on such a tunnel's way.
+	It("reports a tunnel that has lost its associations and stays up, and nothing leaves by it", func(ctx context.Context) {
 		started := time.Now()
 		c.traffic(ctx, func() {
 			c.b.unprotect(ctx)
