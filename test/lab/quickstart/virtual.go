@@ -46,7 +46,10 @@ const (
 func virtualScenario() scenario {
 	return scenario{
 		inventory: inventoryFile("edge-1-virtual.yaml"), hosts: 1 + virtualWorkers, limit: 40 * time.Minute,
-		patches: []patch{{file: "emulation.yaml", kind: "KubeadmControlPlane"}},
+		patches: []patch{
+			{file: "emulation.yaml", kind: "KubeadmControlPlane"},
+			{file: "control-plane-host.yaml", kind: "EdgeMachineTemplate", name: Cluster + "-control-plane"},
+		},
 	}
 }
 
@@ -62,6 +65,8 @@ type patch struct {
 	// file in the inventory's folder for virtual hosts.
 	file string
 	kind string
+	// name of the object; any of the kind when empty.
+	name string
 }
 
 // runVirtual brings up a cluster without a dataplane of ours, as for somebody who installs a network plugin by himself.
@@ -141,7 +146,7 @@ func (s scenario) writeKustomization(dir, manifest string) error {
 		if files[p.file], err = os.ReadFile(filepath.Join(root, virtualFile(p.file))); err != nil {
 			return fmt.Errorf("read a patch: %w", err)
 		}
-		k.Patches = append(k.Patches, types.Patch{Path: p.file, Target: &types.Selector{ResId: resid.ResId{Gvk: resid.Gvk{Kind: p.kind}}}})
+		k.Patches = append(k.Patches, types.Patch{Path: p.file, Target: &types.Selector{ResId: resid.ResId{Gvk: resid.Gvk{Kind: p.kind}, Name: p.name}}})
 	}
 	if files["kustomization.yaml"], err = yaml.Marshal(k); err != nil {
 		return fmt.Errorf("encode the patches of the cluster: %w", err)

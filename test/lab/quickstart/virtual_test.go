@@ -40,6 +40,16 @@ spec:
     initConfiguration:
       timeouts: {kubeletHealthCheckSeconds: 600, kubernetesAPICallSeconds: 300}
 ---
+apiVersion: infrastructure.cluster.x-k8s.io/v1alpha1
+kind: EdgeMachineTemplate
+metadata: {name: edge-1-control-plane, namespace: default}
+spec: {template: {spec: {image: {format: qcow2}}}}
+---
+apiVersion: infrastructure.cluster.x-k8s.io/v1alpha1
+kind: EdgeMachineTemplate
+metadata: {name: edge-1-workers, namespace: default}
+spec: {template: {spec: {image: {format: qcow2}}}}
+---
 apiVersion: cluster.x-k8s.io/v1beta2
 kind: Cluster
 metadata: {name: edge-1, namespace: default}
@@ -62,16 +72,22 @@ func TestPatchesChangeOnlyWhatTheyAreFor(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			objects := build(t, tt.scenario)
+			hosts := map[string]any{"EdgeMachineTemplate edge-1-control-plane": map[string]any{"hardware": map[string]any{"minCPUs": float64(2)}}, "EdgeMachineTemplate edge-1-workers": nil}
+			for template, selector := range hosts {
+				if diff := cmp.Diff(selector, machineSpec(objects[template])["hostSelector"]); diff != "" {
+					t.Errorf("hostSelector of %s (-want +got):\n%s", template, diff)
+				}
+			}
 			wantSite := map[string]any{"controlPlaneVIP": map[string]any{"mode": "ARP"}, "dataplane": tt.dataplane}
-			if diff := cmp.Diff(wantSite, objects["EdgeCluster"]); diff != "" {
+			if diff := cmp.Diff(wantSite, objects["EdgeCluster edge-1"]); diff != "" {
 				t.Errorf("EdgeCluster (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(map[string]any{}, objects["Cluster"]); diff != "" {
+			if diff := cmp.Diff(map[string]any{}, objects["Cluster edge-1"]); diff != "" {
 				t.Errorf("Cluster (-want +got):\n%s", diff)
 			}
-			config, ok := objects["KubeadmControlPlane"]["kubeadmConfigSpec"].(map[string]any)
+			config, ok := objects["KubeadmControlPlane edge-1-control-plane"]["kubeadmConfigSpec"].(map[string]any)
 			if !ok || config["clusterConfiguration"] == nil || config["preKubeadmCommands"] == nil {
-				t.Fatalf("KubeadmControlPlane: %v", objects["KubeadmControlPlane"])
+				t.Fatalf("KubeadmControlPlane: %v", objects["KubeadmControlPlane edge-1-control-plane"])
 			}
 			wantInit := map[string]any{
 				"timeouts": map[string]any{"kubeletHealthCheckSeconds": float64(600), "kubernetesAPICallSeconds": float64(900)},
@@ -84,7 +100,14 @@ func TestPatchesChangeOnlyWhatTheyAreFor(t *testing.T) {
 	}
 }
 
-// build is what kubectl apply -k would apply: specs by kind.
+// machineSpec is that of a template.
+func machineSpec(spec map[string]any) map[string]any {
+	template, _ := spec["template"].(map[string]any)
+	machine, _ := template["spec"].(map[string]any)
+	return machine
+}
+
+// build is what kubectl apply -k would apply: specs by kind and name.
 func build(t *testing.T, s scenario) map[string]map[string]any {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "edge-1")
@@ -107,7 +130,7 @@ func build(t *testing.T, s scenario) map[string]map[string]any {
 		if err := yaml.Unmarshal(document, &object); err != nil {
 			t.Fatal(err)
 		}
-		specs[resource.GetKind()] = object.Spec
+		specs[resource.GetKind()+" "+resource.GetName()] = object.Spec
 	}
 	return specs
 }
@@ -157,7 +180,7 @@ func TestEmulatedHostsKeepTheirAddressLonger(t *testing.T) {
 	if err := os.WriteFile(manifest, userData, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	config, ok := build(t, virtualScenario())["KubeadmControlPlane"]["kubeadmConfigSpec"].(map[string]any)
+	config, ok := build(t, virtualScenario())["KubeadmControlPlane edge-1-control-plane"]["kubeadmConfigSpec"].(map[string]any)
 	if !ok {
 		t.Fatal("no kubeadmConfigSpec")
 	}
