@@ -62,12 +62,12 @@ test: ## Run all tests: unit tests with the race detector, then the lab, integra
 	$(MAKE) tools release
 	go -C test test -timeout $(TEST_TIMEOUT) ./...
 
-# Parts of `make test-vm`: hosts, faults, cluster, several of them separated by commas, or all.
+# Parts of `make test-vm`: boot (the first specs of hosts), hosts, faults, cluster, several of them separated by commas, or all.
 VM ?= all
 VM_TIMEOUT ?= 120m
 
 .PHONY: test-vm
-test-vm: tools release ## Boot QEMU machines and check them from inside (Debian, root); VM=hosts, faults, cluster or all.
+test-vm: tools release ## Boot QEMU machines and check them from inside (Debian, root); VM=boot, hosts, faults, cluster or all.
 	EDGEMETAL_VM=$(VM) go -C test test -count 1 -v -timeout $(VM_TIMEOUT) ./vm -ginkgo.v
 
 .PHONY: verify

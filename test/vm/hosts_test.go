@@ -74,7 +74,7 @@ var _ = Describe("Hosts", Ordered, Label("hosts"), func() {
 		s.addCluster(ctx, cluster, infrav1.DataplaneCalicoNftables)
 	}, NodeTimeout(setupLimit))
 
-	It("boot with what was composed for them", func(ctx SpecContext) {
+	It("boot with what was composed for them", Label("boot"), func(ctx SpecContext) {
 		s.addMachine(ctx, order{
 			name: machineOf(1), cluster: cluster, host: 1, links: lacpLinks(), interfaces: interfaces("bond0.61", "bond0.62"), payload: payload(),
 		})
@@ -88,18 +88,18 @@ var _ = Describe("Hosts", Ordered, Label("hosts"), func() {
 	}, SpecTimeout(limit))
 
 	for _, n := range hosts {
-		It(fmt.Sprintf("are inside what their EdgeMachines say: host-%d", n), func(ctx SpecContext) {
+		It(fmt.Sprintf("are inside what their EdgeMachines say: host-%d", n), Label("boot"), func(ctx SpecContext) {
 			first[n] = s.expectAsked(ctx, machineOf(n), n)
 		}, SpecTimeout(limit))
 	}
 
-	It("have run the bootstrap data after our own commands", func(ctx SpecContext) {
+	It("have run the bootstrap data after our own commands", Label("boot"), func(ctx SpecContext) {
 		for _, n := range hosts {
 			s.expectPayloadAfterOurs(ctx, machineOf(n), n)
 		}
 	}, SpecTimeout(limit))
 
-	It("have user data that cloud-init's schema accepts, part by part", func(ctx SpecContext) {
+	It("have user data that cloud-init's schema accepts, part by part", Label("boot"), func(ctx SpecContext) {
 		s.expectSchema(ctx, 1)
 	}, SpecTimeout(limit))
 
@@ -132,7 +132,7 @@ var _ = Describe("Hosts", Ordered, Label("hosts"), func() {
 		s.expectOnlyWireGuard(ctx, hosts)
 	}, SpecTimeout(limit))
 
-	It("keep their keys off their consoles", func(ctx SpecContext) {
+	It("keep their keys off their consoles", Label("boot"), func(ctx SpecContext) {
 		for _, n := range hosts {
 			s.expectNoKeyOnConsole(s.asked(ctx, Default, machineOf(n), n), n)
 		}

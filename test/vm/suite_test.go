@@ -4,7 +4,7 @@
 // Package vm boots machines with what the provider composes for them, and looks inside. Everything but the machines' hardware is real:
 // kernel, cloud-init, systemd, WireGuard and, in the part about a cluster, kubeadm and the kubelet.
 //
-// It takes long, so it runs only when the environment variable EDGEMETAL_VM says which parts: hosts, faults, cluster, or all.
+// It takes long, so it runs only when the environment variable EDGEMETAL_VM says which parts: boot, hosts (boot is a part of it), faults, cluster, or all.
 package vm
 
 import (
@@ -40,7 +40,7 @@ const (
 )
 
 // parts of the suite, which are labels of its specs.
-var parts = []string{"hosts", "faults", "cluster"}
+var parts = []string{"boot", "hosts", "faults", "cluster"}
 
 func TestVM(t *testing.T) {
 	wanted := os.Getenv(variable)
