@@ -24,6 +24,7 @@ func (s *site) expectNextLife(ctx context.Context, hosts [2]int, first facts.Fac
 	n := hosts[0]
 	_, err := s.run(s.key(stageHost(n)))(ctx, "sh", "-c", "touch "+firstLifeMarker+" && sync")
 	Expect(err).NotTo(HaveOccurred())
+	firstID := s.sshKey(ctx, n)
 	firstKey := s.edgeMachine(ctx, Default, machineOf(n)).Status.WireGuardPublicKey
 	for _, host := range hosts {
 		s.deleteMachine(ctx, machineOf(host), host)
@@ -35,14 +36,24 @@ func (s *site) expectNextLife(ctx context.Context, hosts [2]int, first facts.Fac
 	})
 	s.awaitCondition(ctx, machineOf(next), infrav1.HostProvisionedCondition)
 	s.awaitBoot(ctx, n, first.BootID)
-	found := s.expectAsked(ctx, machineOf(next), n)
+	s.expectAsked(ctx, machineOf(next), n)
 	s.expectPayloadAfterOurs(ctx, machineOf(next), n)
-	Expect(found.MachineID).NotTo(Equal(first.MachineID), "the machine ID")
+	Expect(s.sshKey(ctx, n)).NotTo(Equal(firstID), "the host's SSH key")
 	Expect(s.edgeMachine(ctx, Default, machineOf(next)).Status.WireGuardPublicKey).NotTo(Equal(firstKey), "the public key")
 	listed, err := s.run(s.key(stageHost(n)))(ctx, "sh", "-c", "ls -d "+firstLifeMarker+" 2>/dev/null || true")
 	Expect(err).NotTo(HaveOccurred())
 	Expect(listed).To(BeEmpty(), "what the first life left")
 	s.deleteMachine(ctx, machineOf(next), n)
+}
+
+// sshKey of host-<n> is made at the first boot of a disk. Machine IDs are no sign of it: in a virtual machine systemd takes the UUID of the
+// hardware, which stays.
+func (s *site) sshKey(ctx context.Context, n int) string {
+	GinkgoHelper()
+	key, err := s.run(s.key(stageHost(n)))(ctx, "cat", "/etc/ssh/ssh_host_ed25519_key.pub")
+	Expect(err).NotTo(HaveOccurred())
+	Expect(key).To(HavePrefix("ssh-ed25519 "))
+	return key
 }
 
 // deleteMachine deletes a machine and waits until its host is free and off or clean.
