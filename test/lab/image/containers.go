@@ -21,12 +21,10 @@ import (
 
 // Container images in Node besides those that kubeadm wants.
 const (
-	// EdgeMetalVersion is the version that the lab's release of this repository has.
-	EdgeMetalVersion = "v0.1.0"
-	ManagerImage     = "ghcr.io/edgemetal/cluster-api-edgemetal-controller:" + EdgeMetalVersion
-	AgentImage       = "ghcr.io/edgemetal/edge-agent:" + EdgeMetalVersion
+	ManagerImage = "ghcr.io/edgemetal/cluster-api-edgemetal-controller:" + tools.EdgeMetalVersion
+	AgentImage   = "ghcr.io/edgemetal/edge-agent:" + tools.EdgeMetalVersion
 	// ShellImage has Debian's busybox for pods of tests: sh, sleep, nslookup, wget, httpd, nc and so on.
-	ShellImage = "ghcr.io/edgemetal/lab-shell:" + EdgeMetalVersion
+	ShellImage = "ghcr.io/edgemetal/lab-shell:" + tools.EdgeMetalVersion
 )
 
 // FlannelImage is the name of the image with flannel's daemon, which has the backend host-gw, for a pod of each

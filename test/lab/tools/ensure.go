@@ -65,6 +65,10 @@ func (b Toolbox) Ensure(ctx context.Context, names ...string) (Paths, error) {
 	return paths, nil
 }
 
+// EdgeMetalVersion is the version that this repository's programs and its release have in the lab: the images in hosts are named by it, and
+// the manager installs the node agent of its own version.
+const EdgeMetalVersion = "v0.1.0"
+
 // Tree are the programs that are built from this repository.
 type Tree struct {
 	Manager, EdgeAgent, FakeVPP string
@@ -97,7 +101,7 @@ func (b Toolbox) fromTree(ctx context.Context, name, dir, pkg, cold string) (str
 	defer b.remind(name)()
 	// Neither -trimpath nor CGO_ENABLED=0: what the program has in common with the lab and the tools is
 	// then taken from Go's build cache.
-	if err := b.build(ctx, dir, pkg, target, "-s -w"); err != nil {
+	if err := b.build(ctx, dir, pkg, target, "-s -w -X main.version="+EdgeMetalVersion); err != nil {
 		return "", fmt.Errorf("build %s: %w", name, err)
 	}
 	return target, nil

@@ -5,6 +5,7 @@ package tools
 
 import (
 	"context"
+	"debug/buildinfo"
 	"errors"
 	"os"
 	"os/exec"
@@ -34,6 +35,28 @@ func TestEveryToolIsPinned(t *testing.T) {
 			t.Errorf("%s: version %q, error %v", name, version, err)
 		}
 	}
+}
+
+// The manager installs the node agent of its own version, which is the one whose image hosts have.
+func TestProgramsOfThisTreeHaveTheVersionOfTheirImages(t *testing.T) {
+	root, err := Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	manager, err := Toolbox{Root: root}.Manager(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := buildinfo.ReadFile(manager)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, setting := range info.Settings {
+		if setting.Key == "-ldflags" && strings.Contains(setting.Value, "main.version="+EdgeMetalVersion) {
+			return
+		}
+	}
+	t.Errorf("built with %v, want the version %s", info.Settings, EdgeMetalVersion)
 }
 
 // A small module stands in for a tool: built once however many ask at once, and stamped.
