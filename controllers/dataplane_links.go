@@ -37,7 +37,7 @@ func (r *DataplaneReconciler) findLinks(ctx context.Context, s *dataplaneScope, 
 	for i := range templates.Items {
 		holders = append(holders, linkHolder{name: "EdgeMachineTemplate " + templates.Items[i].Name, spec: templates.Items[i].Spec.Template.Spec})
 	}
-	dataplane := cmp.Or(s.edgeCluster.Spec.Dataplane.Type, infrav1.DataplaneCalicoVPP)
+	dataplane := dataplaneType(s.edgeCluster)
 	if len(holders) == 0 && (dataplane == infrav1.DataplaneCalicoVPP || dataplane == infrav1.DataplaneCalicoEBPF) {
 		return s.wait(infrav1.WaitingForControlPlaneReason, "Waiting for a machine, whose link in network %q carries the dataplane", s.input.Network.Name), nil
 	}

@@ -21,13 +21,17 @@ import (
 
 // hasDataplane tells whether this provider installs the cluster's dataplane.
 func hasDataplane(c *infrav1.EdgeCluster) bool {
-	return c != nil && cmp.Or(c.Spec.Dataplane.Type, infrav1.DataplaneCalicoVPP) != infrav1.DataplaneNone
+	return c != nil && dataplaneType(c) != infrav1.DataplaneNone
+}
+
+// dataplaneType of a cluster, with the default filled in.
+func dataplaneType(c *infrav1.EdgeCluster) infrav1.DataplaneType {
+	return cmp.Or(c.Spec.Dataplane.Type, infrav1.DataplaneCalicoVPP)
 }
 
 // dataplaneRunsOn tells on which CPU architectures the cluster's dataplane runs.
 func dataplaneRunsOn(c *infrav1.EdgeCluster) func(architecture string) bool {
-	kind := cmp.Or(c.Spec.Dataplane.Type, infrav1.DataplaneCalicoVPP)
-	return func(architecture string) bool { return support.RunsOn(kind, architecture) }
+	return func(architecture string) bool { return support.RunsOn(dataplaneType(c), architecture) }
 }
 
 // encryptionMode of a cluster; Disabled without a dataplane.

@@ -4,7 +4,6 @@
 package controllers
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -131,7 +130,7 @@ func renderInput(s *machineScope, payload *corev1.Secret) bootstrap.Input {
 	}
 	if hasDataplane(s.edgeCluster) {
 		input.Dataplane = &bootstrap.Dataplane{
-			Type:     cmp.Or(s.edgeCluster.Spec.Dataplane.Type, infrav1.DataplaneCalicoVPP),
+			Type:     dataplaneType(s.edgeCluster),
 			Network:  dataplaneNetwork(s.edgeCluster),
 			HoldPods: s.requiresEncryption(),
 

@@ -20,7 +20,7 @@ import (
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/bootstrap/hostnet"
-	"github.com/edgemetal/cluster-api-provider-edgemetal/internal/hosts"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/support"
 )
 
 // planNetwork resolves links to NICs, allocates addresses and checks that everything fits together on this host.
@@ -205,7 +205,7 @@ func (r *EdgeMachineReconciler) waitForRelease(_ context.Context, s *machineScop
 		return s.wait(infrav1.ReleasedCondition, infrav1.HeldReason, "spec.hold of EdgeCluster %s is set; remove it to write images", s.edgeCluster.Name), nil
 	case invalid != "" && !isCommitted(s.host):
 		return s.wait(infrav1.ReleasedCondition, infrav1.DataplaneInvalidReason, "No image is written while the dataplane of EdgeCluster %s cannot work: %s", s.edgeCluster.Name, invalid), nil
-	case !isCommitted(s.host) && s.hardware.CPU.Arch != "" && !dataplaneRunsOn(s.edgeCluster)(hosts.Architecture(s.hardware.CPU.Arch)):
+	case !isCommitted(s.host) && s.hardware.CPU.Arch != "" && !support.RunsOn(dataplaneType(s.edgeCluster), s.hardware.CPU.Arch):
 		return s.wait(infrav1.ReleasedCondition, infrav1.DataplaneInvalidReason,
 			"No image is written to BareMetalHost %s: its CPU is %s, for which the dataplane of EdgeCluster %s has no images; delete the Machine to get another host", s.host.Name, s.hardware.CPU.Arch, s.edgeCluster.Name), nil
 	default:

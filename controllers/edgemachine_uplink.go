@@ -4,7 +4,6 @@
 package controllers
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -23,7 +22,7 @@ func (r *EdgeMachineReconciler) checkUplink(ctx context.Context, s *machineScope
 	}
 	spec, network := s.edgeMachine.Spec, dataplaneNetwork(s.edgeCluster)
 	uplink, err := hostnet.UplinkOf(spec.Links, spec.Interfaces, s.edgeCluster.Spec.Networks, network)
-	if err != nil || cmp.Or(s.edgeCluster.Spec.Dataplane.Type, infrav1.DataplaneCalicoVPP) != infrav1.DataplaneCalicoVPP {
+	if err != nil || dataplaneType(s.edgeCluster) != infrav1.DataplaneCalicoVPP {
 		return err
 	}
 	if spec.Interfaces[0].Network != network {

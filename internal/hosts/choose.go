@@ -21,8 +21,8 @@ type Request struct {
 	Labels labels.Selector
 	// Hardware that the host must have.
 	Hardware infrav1.HardwareRequirements
-	// RunsOn tells whether the dataplane of the cluster has images for a CPU architecture (in Kubernetes' words); nil when it has
-	// them for all. A host whose inspection names no architecture is not refused.
+	// RunsOn tells whether the dataplane of the cluster has images for a CPU architecture, as inspection names it; nil when nothing is
+	// wanted of it. A host whose architecture is not known yet is not refused.
 	RunsOn func(architecture string) bool
 	// FailureDomain in which the host must stand; any when empty.
 	FailureDomain string
@@ -96,20 +96,32 @@ func (r Request) mismatch(host *bmov1.BareMetalHost, hardwareOf HardwareOf) Obst
 		return ObstacleLabels
 	case r.FailureDomain != "" && host.Labels[infrav1.FailureDomainLabel] != r.FailureDomain:
 		return ObstacleFailureDomain
-	case r.Hardware == (infrav1.HardwareRequirements{}) && r.RunsOn == nil:
+	case r.RunsOn != nil && !r.runsOn(host, hardwareOf):
+		return ObstacleArchitecture
+	case r.Hardware == (infrav1.HardwareRequirements{}):
 		return ""
 	}
 	found := hardwareOf(host)
 	switch {
-	case found == nil && r.Hardware != (infrav1.HardwareRequirements{}):
+	case found == nil:
 		return ObstacleNoHardware
 	case !Fits(r.Hardware, host, found):
 		return ObstacleHardware
-	case r.RunsOn != nil && found != nil && found.CPU.Arch != "" && !r.RunsOn(Architecture(found.CPU.Arch)):
-		return ObstacleArchitecture
 	default:
 		return ""
 	}
+}
+
+// runsOn looks at the host itself first, on which baremetal-operator notes what inspection has found: for each claim of each machine all
+// free hosts are looked at.
+func (r Request) runsOn(host *bmov1.BareMetalHost, hardwareOf HardwareOf) bool {
+	architecture := host.Spec.Architecture
+	if architecture == "" {
+		if found := hardwareOf(host); found != nil {
+			architecture = found.CPU.Arch
+		}
+	}
+	return architecture == "" || r.RunsOn(architecture)
 }
 
 // String counts the obstacles for a person: "no host matches: 5 seen, 3 in use, 2 in error".
@@ -129,7 +141,7 @@ func (c Choice) String() string {
 func obstaclesInOrder() []Obstacle {
 	return slices.Clip([]Obstacle{
 		ObstacleInUse, ObstacleDeleting, ObstacleLabels, ObstacleFailureDomain, ObstaclePaused, ObstacleDetached, ObstacleUnhealthy,
-		ObstacleMaintenance, ObstacleError, ObstacleByHand, ObstacleNotAvailable, ObstacleNoHardware, ObstacleHardware,
-		ObstacleArchitecture,
+		ObstacleMaintenance, ObstacleError, ObstacleByHand, ObstacleNotAvailable, ObstacleArchitecture,
+		ObstacleNoHardware, ObstacleHardware,
 	})
 }

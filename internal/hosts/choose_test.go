@@ -148,7 +148,7 @@ func TestChoose(t *testing.T) {
 	edge1 := labels.SelectorFromSet(labels.Set{"site": "edge-1"})
 	inUse := func(h *bmov1.BareMetalHost) { h.Spec.ConsumerRef = &corev1.ObjectReference{Name: "x"} }
 	arm64 := func(h *bmov1.BareMetalHost) { h.Status.HardwareDetails.CPU.Arch = "aarch64" }
-	onAMD64 := func(architecture string) bool { return architecture == "amd64" }
+	onAMD64 := func(architecture string) bool { return architecture == "x86_64" }
 	elsewhere := func(h *bmov1.BareMetalHost) { h.Labels["site"] = "edge-2" }
 	for name, test := range map[string]struct {
 		request hosts.Request
@@ -197,6 +197,7 @@ func TestChoose(t *testing.T) {
 			all: []bmov1.BareMetalHost{
 				available("a", arm64), available("b"), available("c", func(h *bmov1.BareMetalHost) { h.Status.HardwareDetails.CPU.Arch = "" }),
 				available("d", func(h *bmov1.BareMetalHost) { h.Status.HardwareDetails = nil }),
+				available("e", func(h *bmov1.BareMetalHost) { h.Spec.Architecture = "aarch64" }),
 			},
 			want: []string{"b", "c", "d"},
 		},

@@ -27,9 +27,9 @@ const (
 	ObstacleError         Obstacle = "in error"
 	ObstacleByHand        Obstacle = "provisioned by somebody else"
 	ObstacleNotAvailable  Obstacle = "not yet available"
+	ObstacleArchitecture  Obstacle = "of an architecture that the dataplane has no images for"
 	ObstacleNoHardware    Obstacle = "without inspection results"
 	ObstacleHardware      Obstacle = "with too little or other hardware"
-	ObstacleArchitecture  Obstacle = "of an architecture that the dataplane has no images for"
 )
 
 // capm3UnhealthyAnnotation is set by CAPM3 on hosts that its remediation gave up; a host that moves between the two

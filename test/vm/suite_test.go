@@ -4,7 +4,8 @@
 // Package vm boots machines with what the provider composes for them, and looks inside. Everything but the machines' hardware is real:
 // kernel, cloud-init, systemd, WireGuard and, in the part about a cluster, kubeadm and the kubelet.
 //
-// It takes long, so it runs only when the environment variable EDGEMETAL_VM says which parts: boot, hosts (boot is a part of it), faults, cluster, or all.
+// It takes long, so it runs only when the environment variable EDGEMETAL_VM says which parts: boot, hosts (of which
+// boot is the beginning), faults, cluster, or all.
 package vm
 
 import (
