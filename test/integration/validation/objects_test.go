@@ -96,8 +96,8 @@ func installDefinitions(ctx context.Context) {
 	for _, object := range objects {
 		// Large ones do not fit into the annotation that others than the server would write.
 		Expect(server.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner("charts"))).To(Succeed(), object.GetName())
-		DeferCleanup(func(ctx context.Context) { Expect(server.Client.Delete(ctx, object)).To(Succeed()) })
 	}
+	DeferCleanup(removeDefinitions, objects)
 	for _, object := range objects {
 		Eventually(func(g Gomega) {
 			g.Expect(server.Client.Get(ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
@@ -105,6 +105,19 @@ func installDefinitions(ctx context.Context) {
 			g.Expect(err).NotTo(HaveOccurred())
 			g.Expect(conditions).To(ContainElement(And(HaveKeyWithValue("type", "Established"), HaveKeyWithValue("status", "True"))), object.GetName())
 		}, "30s").Should(Succeed())
+	}
+}
+
+// removeDefinitions and wait until they are gone: whoever installs them next would otherwise write to those being deleted,
+// and lose them.
+func removeDefinitions(ctx context.Context, objects []*unstructured.Unstructured) {
+	GinkgoHelper()
+	for _, object := range objects {
+		Expect(server.Client.Delete(ctx, object)).To(Succeed(), object.GetName())
+	}
+	for _, object := range objects {
+		Eventually(func() error { return server.Client.Get(ctx, client.ObjectKeyFromObject(object), object) }, "1m").
+			Should(Satisfy(apierrors.IsNotFound), object.GetName())
 	}
 }
 
