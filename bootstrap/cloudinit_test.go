@@ -6,6 +6,7 @@ package bootstrap_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -138,30 +139,38 @@ func TestRealCloudInit(t *testing.T) {
 // expectPayloadUnchanged compares what the payload does alone with what it does together with our part.
 func expectPayloadUnchanged(t *testing.T, alone, together cloudInit) {
 	t.Helper()
-	ours := map[string]bool{"write_files": true, "preserve_hostname": true, "prefer_fqdn_over_hostname": true}
+	ours := map[string]bool{"write_files": true, "bootcmd": true, "preserve_hostname": true, "prefer_fqdn_over_hostname": true}
 	for key := range together.Config {
 		if _, theirs := alone.Config[key]; !theirs && !ours[key] {
 			t.Errorf("key %q comes neither from the payload nor from us", key)
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(alone.Config)) {
-		if key == "write_files" {
+		if key == "write_files" || key == "bootcmd" {
 			continue
 		}
 		if diff := cmp.Diff(alone.Config[key], together.Config[key]); diff != "" {
 			t.Errorf("key %q differs from the payload alone (-alone +together):\n%s", key, diff)
 		}
 	}
+	empty := cmp.Transformer("empty", func(l []any) []any { return append([]any{}, l...) })
 	files, _ := together.Config["write_files"].([]any)
 	theirs, _ := alone.Config["write_files"].([]any)
 	if len(files) <= len(theirs) {
 		t.Fatalf("%d files together and %d of the payload alone", len(files), len(theirs))
 	}
-	if diff := cmp.Diff(theirs, files[len(files)-len(theirs):], cmp.Transformer("empty", func(l []any) []any { return append([]any{}, l...) })); diff != "" {
+	if diff := cmp.Diff(theirs, files[len(files)-len(theirs):], empty); diff != "" {
 		t.Errorf("files of the payload (-alone +together):\n%s", diff)
 	}
 	if first, _ := files[0].(map[string]any); first["path"] != "/etc/systemd/system/kubelet.service.d/20-edgemetal.conf" {
 		t.Errorf("our files do not come first but %v", first["path"])
+	}
+	commands, _ := together.Config["bootcmd"].([]any)
+	theirs, _ = alone.Config["bootcmd"].([]any)
+	if len(commands) != len(theirs)+1 || !strings.HasPrefix(fmt.Sprint(commands[0]), "# From cluster-api-provider-edgemetal") {
+		t.Errorf("bootcmd is not ours and then the payload's %d: %v", len(theirs), commands)
+	} else if diff := cmp.Diff(theirs, commands[1:], empty); diff != "" {
+		t.Errorf("bootcmd of the payload (-alone +together):\n%s", diff)
 	}
 	if diff := cmp.Diff(slices.Sorted(maps.Values(alone.Scripts)), slices.Sorted(maps.Values(together.Scripts))); diff != "" {
 		t.Errorf("scripts (-alone +together):\n%s", diff)

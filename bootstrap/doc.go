@@ -18,6 +18,7 @@
 //     last the scripts of runcmd and of shell-script parts (stage final; config/cloud.cfg.tmpl). Our commands are a script that
 //     write_files puts into scripts/per-instance: after all files, before the payload's commands of either kind. They are
 //     neither in bootcmd, which runs on every boot and before files are written, nor in runcmd, which runs after shell-script parts.
+//     A bootcmd of ours, before the payload's, sets up a host from its start that lost its power before the payload's commands began.
 //   - Templates (## template: jinja) are rendered one part at a time, so that a payload which is one does not make ours one.
 //
 // On a second boot nothing changes: write_files and scripts/per-instance run once per instance, which metadata's uuid identifies.

@@ -162,6 +162,9 @@ func TestCommandsScript(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bin := t.TempDir()
+			if err := os.WriteFile(filepath.Join(bin, "sync"), []byte("#!/bin/sh\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
 			if tc.systemctl != "" {
 				if err := os.WriteFile(filepath.Join(bin, "systemctl"), []byte(tc.systemctl), 0o755); err != nil {
 					t.Fatal(err)

@@ -135,5 +135,5 @@ func hostParts(in Input) ([]part, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []part{kubeletPart(in.ProviderID, in.Plan.NodeAddresses(), taint), dataplane, vip}, nil
+	return []part{kubeletPart(in.ProviderID, in.Plan.NodeAddresses(), taint), dataplane, vip, flushPart()}, nil
 }

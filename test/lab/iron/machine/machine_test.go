@@ -4,6 +4,7 @@
 package machine
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -14,6 +15,9 @@ import (
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	"k8s.io/apimachinery/pkg/types"
 
+	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/bootstrap"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/hostfiles"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/hardware"
 )
 
@@ -44,14 +48,20 @@ runcmd:
 
 func powerOn(t *testing.T, rack *Rack, key types.NamespacedName, userData string) {
 	t.Helper()
+	computer := deploy(t, rack, key, userData)
+	if err := rack.PowerOn(key, computer); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func deploy(t *testing.T, rack *Rack, key types.NamespacedName, userData string) hardware.Machine {
+	t.Helper()
 	computer := hardware.Machine{UID: "uid-1", Hardware: &bmov1.HardwareDetails{}, NICs: []hardware.NIC{{Name: "eth0", MAC: "02:00:00:00:00:01"}}}
 	drive := hardware.Drive{UserData: []byte(userData), MetaData: []byte(`{"uuid": "uid-1", "local-hostname": "host-1"}`)}
 	if err := rack.Deploy(key, computer, "https://example.org/image", drive); err != nil {
 		t.Fatal(err)
 	}
-	if err := rack.PowerOn(key, computer); err != nil {
-		t.Fatal(err)
-	}
+	return computer
 }
 
 func awaitConsole(t *testing.T, dir, text string, times int) string {
@@ -144,6 +154,35 @@ func TestBootFailures(t *testing.T) {
 			awaitConsole(t, filepath.Join(dir, "default", "host-1"), test.want, 1)
 			awaitConsole(t, filepath.Join(dir, "default", "host-1"), "this host will not become a node", 1)
 		})
+	}
+}
+
+// TestPowerLostBeforeThePayload boots a host whose power was lost on its first boot, before the payload's commands began.
+func TestPowerLostBeforeThePayload(t *testing.T) {
+	dir := t.TempDir()
+	rack := newTestRack(t, dir)
+	key := types.NamespacedName{Namespace: "default", Name: "host-1"}
+	home := filepath.Join(dir, "default", "host-1")
+	payload := "#cloud-config\nbootcmd: [echo payload boots]\nruncmd: [echo payload runs]\n"
+	data := hostfiles.UserData(t, []byte(payload), bootstrap.Dataplane{Type: infrav1.DataplaneNone}, netip.MustParseAddr("192.0.2.21"))
+	computer := deploy(t, rack, key, string(data))
+	for _, seen := range []struct{ name, content string }{{"data/instance-id", "uid-1\n"}, {"instance/edgemetal-begun", ""}} {
+		file := filepath.Join(home, "root/var/lib/cloud", seen.name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(seen.content), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := rack.PowerOn(key, computer); err != nil {
+		t.Fatal(err)
+	}
+	console := awaitConsole(t, home, "cloud-init: finished", 1)
+	for text, times := range map[string]int{"starting over": 1, "reboot\n": 1, "booting image": 2, "payload boots": 1, "payload runs": 1, "edgemetal.sh": 1} {
+		if got := strings.Count(console, text); got != times {
+			t.Errorf("the console says %q %d times, want %d", text, got, times)
+		}
+	}
+	if t.Failed() {
+		t.Log(console)
 	}
 }
 

@@ -220,8 +220,12 @@ func (s *system) systemctl(ctx context.Context, call shell.Call) uint8 {
 			names = append(names, arg)
 		}
 	}
-	if verb == "daemon-reload" {
+	switch verb {
+	case "daemon-reload":
 		s.services.reload()
+		return 0
+	case "reboot":
+		s.reboot()
 		return 0
 	}
 	status := uint8(0)

@@ -20,6 +20,8 @@ import (
 const (
 	instanceFile = "/var/lib/cloud/data/instance-id"
 	scriptsDir   = "/var/lib/cloud/instance/scripts"
+	// userScriptsBegun is cloud-init's semaphore of the module that runs the user's scripts.
+	userScriptsBegun = "/var/lib/cloud/instance/sem/config_scripts_user"
 	// perInstanceDir is where files of the user data can put scripts that run once.
 	perInstanceDir = "/var/lib/cloud/scripts/per-instance"
 )
@@ -58,7 +60,7 @@ func (s *system) runCloudInit(ctx context.Context, data *cloudinit.UserData) err
 }
 
 // firstBoot is what happens once per instance. The instance counts as seen from its start on, as in
-// cloud-init: a host whose power fails in the middle does not start over.
+// cloud-init: a host whose power fails in the middle does not start over by itself.
 func (s *system) firstBoot(ctx context.Context, data *cloudinit.UserData, env map[string]string) error {
 	if err := s.disk.Write(instanceFile, []byte(s.metadataText("uuid")+"\n"), 0o644); err != nil {
 		return err
@@ -135,6 +137,9 @@ func (s *system) userScripts(ctx context.Context, data *cloudinit.UserData, env 
 	scripts := slices.Clone(data.Scripts)
 	if runcmd != nil {
 		scripts = append(scripts, cloudinit.Script{Name: "runcmd", Body: runcmd})
+	}
+	if err := s.disk.Write(userScriptsBegun, nil, 0o644); err != nil {
+		return err
 	}
 	slices.SortStableFunc(scripts, func(a, b cloudinit.Script) int { return cmp.Compare(a.Name, b.Name) })
 	var errs []error

@@ -38,6 +38,8 @@ type system struct {
 	// withheld tells whose WireGuard keys a fault keeps from this machine, by the names of nodes.
 	withheld func(node string) bool
 
+	// reboot ends what runs and boots again.
+	reboot func()
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }
@@ -46,7 +48,6 @@ type system struct {
 func startSystem(config Config, dir string, state record, withheld func(node string) bool) *system {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &system{config: config, dir: dir, state: state, disk: rootfs.New(filepath.Join(dir, "root")), cancel: cancel, withheld: withheld}
-	s.services = newServices(s)
 	s.done.Go(func() { s.run(ctx) })
 	return s
 }
@@ -65,16 +66,30 @@ func (s *system) run(ctx context.Context) {
 	}
 	s.console = out
 	defer out.Close()
-	defer s.services.stopAll()
 	s.shell = &shell.Shell{Disk: s.disk, Output: out, Programs: s.programs()}
+	for ctx.Err() == nil {
+		s.runOnce(ctx)
+	}
+	s.console.Logf("power off")
+}
+
+// runOnce goes from a boot to the next, or to the end of the context.
+func (s *system) runOnce(ctx context.Context) {
+	running, end := context.WithCancel(ctx)
+	defer end()
+	s.reboot = func() {
+		s.console.Logf("reboot")
+		end()
+	}
+	s.services = newServices(s)
 	begin := time.Now()
-	if err := s.boot(ctx); err != nil && ctx.Err() == nil {
+	if err := s.boot(running); err != nil && running.Err() == nil {
 		s.console.Logf("%v", err)
 		s.console.Logf("boot ended with errors after %s: this host will not become a node", time.Since(begin).Round(time.Millisecond))
 		s.config.Log.Info("Host did not come up", "machine", filepath.Base(s.dir), "reason", err.Error(), "console", filepath.Join(s.dir, "console.log"))
 	}
-	<-ctx.Done()
-	s.console.Logf("power off")
+	<-running.Done()
+	s.services.stopAll()
 }
 
 // boot is one start of the operating system, to the end of cloud-init.
