@@ -76,10 +76,11 @@ func parseStages(f *Facts, output string) error {
 }
 
 // parseLog reads lines of cloud-init.log like "2026-01-02 03:04:05,678 - subp.py[DEBUG]: Running command ['/a/script'] with ...".
+// Where power was lost, the log can have a hole of zeros.
 func parseLog(f *Facts, output string) error {
 	script := regexp.MustCompile(`Running command \['(/var/lib/cloud/[^']*scripts/[^']*)'`)
 	entry := regexp.MustCompile(`^\S+ \S+ - (\S+\[(WARNING|ERROR|CRITICAL)\]: .*)`)
-	for line := range strings.Lines(output) {
+	for line := range strings.Lines(strings.ReplaceAll(output, "\x00", "\n")) {
 		if found := entry.FindStringSubmatch(line); found != nil {
 			f.CloudInit.Warnings = append(f.CloudInit.Warnings, found[1])
 		}

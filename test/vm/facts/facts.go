@@ -116,7 +116,7 @@ func sources(files []string) []source {
 		{shell("cloud-init status --long || true"), parseStatus},
 		{[]string{"cat", "/run/cloud-init/result.json"}, parseResult},
 		{[]string{"cat", "/run/cloud-init/status.json"}, parseStages},
-		{[]string{"grep", "-E", "Running command|[[](WARNING|ERROR|CRITICAL)[]]", "/var/log/cloud-init.log"}, parseLog},
+		{[]string{"grep", "-aE", "Running command|[[](WARNING|ERROR|CRITICAL)[]]", "/var/log/cloud-init.log"}, parseLog},
 	}
 }
 

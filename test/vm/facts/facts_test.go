@@ -111,6 +111,10 @@ func TestParse(t *testing.T) {
 				"what a program prints: Running command [WARNING]\n",
 			Facts{CloudInit: CloudInit{Warnings: []string{"util.py[WARNING]: Running module x failed"}, Scripts: []string{"/var/lib/cloud/instance/scripts/runcmd"}}},
 		},
+		"log with a hole": {
+			parseLog, "2026-01-02 03:04:05,678 - subp.py[DEBUG]: Running comm\x00\x00\x002026-01-02 03:05:06,678 - util.py[WARNING]: Running module x failed\n",
+			Facts{CloudInit: CloudInit{Warnings: []string{"util.py[WARNING]: Running module x failed"}}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got Facts
