@@ -18,12 +18,12 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o / ./cmd/manager ./cmd/edge-agent
 
-# Root: the host's key file and VPP's sockets belong to root.
+# Root: the host's key file and VPP's sockets belong to root. In PATH, for kubectl exec.
 FROM gcr.io/distroless/static-debian12 AS edge-agent
 LABEL org.opencontainers.image.source=https://github.com/edgemetal/cluster-api-provider-edgemetal
 LABEL org.opencontainers.image.licenses=Apache-2.0
-COPY --from=build /edge-agent /edge-agent
-ENTRYPOINT ["/edge-agent"]
+COPY --from=build /edge-agent /usr/bin/edge-agent
+ENTRYPOINT ["/usr/bin/edge-agent"]
 
 FROM gcr.io/distroless/static-debian12:nonroot AS manager
 LABEL org.opencontainers.image.source=https://github.com/edgemetal/cluster-api-provider-edgemetal

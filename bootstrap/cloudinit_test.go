@@ -6,7 +6,6 @@ package bootstrap_test
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -16,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/edgemetal/cluster-api-provider-edgemetal/bootstrap"
 )
@@ -29,14 +29,16 @@ type cloudInit struct {
 		Type    string `json:"type"`
 		Payload string `json:"payload"`
 	} `json:"parts"`
-	Scripts       map[string]string `json:"scripts"`
-	BootHooks     []string          `json:"boothooks"`
-	Schema        string            `json:"schema"`
-	NetworkSchema string            `json:"network_schema"`
-	Hostname      string            `json:"hostname"`
-	FQDN          string            `json:"fqdn"`
-	Netplan       any               `json:"netplan"`
-	Warnings      []string          `json:"warnings"`
+	Scripts   map[string]string `json:"scripts"`
+	BootHooks []string          `json:"boothooks"`
+	// Semaphore is the name of the file that is there once the payload's commands have begun.
+	Semaphore     string   `json:"semaphore"`
+	Schema        string   `json:"schema"`
+	NetworkSchema string   `json:"network_schema"`
+	Hostname      string   `json:"hostname"`
+	FQDN          string   `json:"fqdn"`
+	Netplan       any      `json:"netplan"`
+	Warnings      []string `json:"warnings"`
 }
 
 // pythonWithCloudInit finds an interpreter that has cloud-init's modules, or skips the test.
@@ -139,21 +141,21 @@ func TestRealCloudInit(t *testing.T) {
 // expectPayloadUnchanged compares what the payload does alone with what it does together with our part.
 func expectPayloadUnchanged(t *testing.T, alone, together cloudInit) {
 	t.Helper()
-	ours := map[string]bool{"write_files": true, "bootcmd": true, "preserve_hostname": true, "prefer_fqdn_over_hostname": true}
+	ours := map[string]bool{"write_files": true, "preserve_hostname": true, "prefer_fqdn_over_hostname": true}
 	for key := range together.Config {
 		if _, theirs := alone.Config[key]; !theirs && !ours[key] {
 			t.Errorf("key %q comes neither from the payload nor from us", key)
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(alone.Config)) {
-		if key == "write_files" || key == "bootcmd" {
+		if key == "write_files" {
 			continue
 		}
 		if diff := cmp.Diff(alone.Config[key], together.Config[key]); diff != "" {
 			t.Errorf("key %q differs from the payload alone (-alone +together):\n%s", key, diff)
 		}
 	}
-	empty := cmp.Transformer("empty", func(l []any) []any { return append([]any{}, l...) })
+	empty := cmpopts.EquateEmpty()
 	files, _ := together.Config["write_files"].([]any)
 	theirs, _ := alone.Config["write_files"].([]any)
 	if len(files) <= len(theirs) {
@@ -165,17 +167,12 @@ func expectPayloadUnchanged(t *testing.T, alone, together cloudInit) {
 	if first, _ := files[0].(map[string]any); first["path"] != "/etc/systemd/system/kubelet.service.d/20-edgemetal.conf" {
 		t.Errorf("our files do not come first but %v", first["path"])
 	}
-	commands, _ := together.Config["bootcmd"].([]any)
-	theirs, _ = alone.Config["bootcmd"].([]any)
-	if len(commands) != len(theirs)+1 || !strings.HasPrefix(fmt.Sprint(commands[0]), "# From cluster-api-provider-edgemetal") {
-		t.Errorf("bootcmd is not ours and then the payload's %d: %v", len(theirs), commands)
-	} else if diff := cmp.Diff(theirs, commands[1:], empty); diff != "" {
-		t.Errorf("bootcmd of the payload (-alone +together):\n%s", diff)
-	}
 	if diff := cmp.Diff(slices.Sorted(maps.Values(alone.Scripts)), slices.Sorted(maps.Values(together.Scripts))); diff != "" {
 		t.Errorf("scripts (-alone +together):\n%s", diff)
 	}
-	if diff := cmp.Diff(alone.BootHooks, together.BootHooks); diff != "" {
+	if len(together.BootHooks) == 0 || !strings.Contains(together.BootHooks[0], "/sem/"+together.Semaphore+" ]") {
+		t.Errorf("the first boothook is not ours, or looks at another semaphore than %q: %q", together.Semaphore, together.BootHooks)
+	} else if diff := cmp.Diff(alone.BootHooks, together.BootHooks[1:], empty); diff != "" {
 		t.Errorf("boothooks (-alone +together):\n%s", diff)
 	}
 	for _, part := range alone.Parts {

@@ -162,8 +162,8 @@ func TestCommandsScript(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bin := t.TempDir()
-			if err := os.WriteFile(filepath.Join(bin, "sync"), []byte("#!/bin/sh\n"), 0o755); err != nil {
-				t.Fatal(err)
+			for _, name := range []string{"sync", "touch", "rm"} {
+				write(t, filepath.Join(bin, name), "#!/bin/sh\n", 0o755)
 			}
 			if tc.systemctl != "" {
 				if err := os.WriteFile(filepath.Join(bin, "systemctl"), []byte(tc.systemctl), 0o755); err != nil {

@@ -49,14 +49,13 @@ type hostConfig struct {
 	// PreserveHostname false has cloud-init set the host name, whatever the image says.
 	PreserveHostname bool `json:"preserve_hostname"`
 	// PreferFQDN decides whether a name with dots is cut at the first one. Distributions differ in their default.
-	PreferFQDN   bool          `json:"prefer_fqdn_over_hostname"`
-	BootCommands []string      `json:"bootcmd"`
-	WriteFiles   []writtenFile `json:"write_files"`
+	PreferFQDN bool          `json:"prefer_fqdn_over_hostname"`
+	WriteFiles []writtenFile `json:"write_files"`
 }
 
 // cloudConfig writes parts as a cloud-config. The host name itself is in the metadata.
 func cloudConfig(host string, parts []part) ([]byte, error) {
-	config := hostConfig{PreferFQDN: strings.Contains(host, "."), BootCommands: []string{startOverCommand}}
+	config := hostConfig{PreferFQDN: strings.Contains(host, ".")}
 	var commands []string
 	for _, p := range parts {
 		for _, f := range p.files {

@@ -116,14 +116,14 @@ func TestPayloadKinds(t *testing.T) {
 					t.Fatal(err)
 				}
 				parts := readParts(t, out.UserData)
-				if len(parts) != 2 {
-					t.Fatalf("%d parts, want the payload's and ours", len(parts))
+				if len(parts) != 3 {
+					t.Fatalf("%d parts, want our hook, the payload's and ours", len(parts))
 				}
-				if parts[0].contentType != tc.contentType || parts[0].mergeType != "" || string(parts[0].body) != tc.payload {
-					t.Errorf("got a part of type %s, merge type %q:\n%s", parts[0].contentType, parts[0].mergeType, parts[0].body)
+				if parts[1].contentType != tc.contentType || parts[1].mergeType != "" || string(parts[1].body) != tc.payload {
+					t.Errorf("got a part of type %s, merge type %q:\n%s", parts[1].contentType, parts[1].mergeType, parts[1].body)
 				}
-				if want := "list(prepend)+dict(no_replace,recurse_list)+str()"; parts[1].mergeType != want {
-					t.Errorf("our merge type is %q, want %q", parts[1].mergeType, want)
+				if want := "list(prepend)+dict(no_replace,recurse_list)+str()"; parts[2].mergeType != want {
+					t.Errorf("our merge type is %q, want %q", parts[2].mergeType, want)
 				}
 			}
 		})
@@ -138,9 +138,10 @@ func TestMIMEPayloadIsEmbeddedAsItIs(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, rest, _ := strings.Cut(string(out.UserData), "\n\n--edgemetal-")
+			_, rest, _ = strings.Cut(rest, "\n--edgemetal-")
 			_, rest, _ = strings.Cut(rest, "\n")
 			if !strings.HasPrefix(rest, payload+"\n--edgemetal-") {
-				t.Errorf("the payload is not the first entity byte for byte:\n%s", out.UserData)
+				t.Errorf("the payload is not the second entity byte for byte:\n%s", out.UserData)
 			}
 		}
 	}
@@ -240,8 +241,8 @@ func FuzzRender(f *testing.F) {
 		}
 		if !bytes.Contains(out.UserData, append([]byte("\n"), append(payload, "\n--edgemetal-"...)...)) {
 			// Not as it is, so encoded, and then not a MIME document.
-			if parts := readParts(t, out.UserData); len(parts) != 2 || !bytes.Equal(parts[0].body, payload) {
-				t.Errorf("%q comes back as %q", payload, parts[0].body)
+			if parts := readParts(t, out.UserData); len(parts) != 3 || !bytes.Equal(parts[1].body, payload) {
+				t.Errorf("%q comes back as %q", payload, parts[1].body)
 			}
 		}
 	})

@@ -11,39 +11,19 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"sigs.k8s.io/yaml"
 
 	"github.com/edgemetal/cluster-api-provider-edgemetal/bootstrap"
 )
-
-// bootCommand is ours of the cloud-config's bootcmd.
-func bootCommand(t *testing.T) string {
-	t.Helper()
-	out, err := bootstrap.Render(input(t, []byte(k3sScript), staticNetwork()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	parts := readParts(t, out.UserData)
-	var config struct {
-		BootCommands []string `json:"bootcmd"`
-	}
-	if err := yaml.Unmarshal(parts[len(parts)-1].body, &config); err != nil {
-		t.Fatal(err)
-	}
-	if len(config.BootCommands) != 1 {
-		t.Fatalf("%d boot commands", len(config.BootCommands))
-	}
-	return config.BootCommands[0]
-}
 
 const (
 	begun     = "/var/lib/cloud/instance/edgemetal-begun"
 	semaphore = "/var/lib/cloud/instance/sem/config_scripts_user"
 	netplan   = "/etc/netplan/50-cloud-init.yaml"
+	mark      = "/var/lib/cloud/instance/edgemetal-payload"
 	restarts  = "/etc/edgemetal/restarts"
 )
 
-// TestStartOver runs the boot command on a host with some files, whose programs note that they were called.
+// TestStartOver runs the boothook on a host with some files, whose programs note that they were called.
 func TestStartOver(t *testing.T) {
 	const sync, reboot = "sync", "systemctl reboot --force --force"
 	over := []string{sync, reboot}
@@ -53,7 +33,8 @@ func TestStartOver(t *testing.T) {
 		calls []string
 		says  string
 	}{
-		"first boot": {map[string]string{netplan: "network: {}\n"}, []string{sync}, ""},
+		"power lost, and zeros in its place": {map[string]string{netplan: "\x00\x00\x00\x00"}, over, "/etc/netplan/50-cloud-init.yaml is empty; starting over"},
+		"first boot":                         {map[string]string{netplan: "network: {}\n"}, []string{sync}, ""},
 		"power lost before the first bootcmd": {
 			map[string]string{netplan: ""}, over, "/etc/netplan/50-cloud-init.yaml is empty; starting over",
 		},
@@ -62,15 +43,20 @@ func TestStartOver(t *testing.T) {
 			map[string]string{"/etc/NetworkManager/system-connections/cloud-init-eth0.nmconnection": ""}, over, "starting over",
 		},
 		"of sysconfig":                        {map[string]string{"/etc/sysconfig/network-scripts/ifcfg-eth0": ""}, over, "starting over"},
+		"of SUSE's sysconfig":                 {map[string]string{"/etc/sysconfig/network/ifcfg-eth0": ""}, over, "starting over"},
+		"of ifupdown":                         {map[string]string{"/etc/network/interfaces.d/50-cloud-init": ""}, over, "starting over"},
 		"power lost before the payload began": {map[string]string{netplan: "network: {}\n", begun: ""}, over, "files may be incomplete; starting over"},
-		"for the third time":                  {map[string]string{begun: "", restarts: "xx"}, over, "starting over"},
-		"for the fourth time":                 {map[string]string{begun: "", restarts: "xxx"}, []string{sync}, "going on"},
+		"for the third time":                  {map[string]string{begun: "", netplan: "", restarts: "xx"}, over, "starting over"},
+		"for the fourth time":                 {map[string]string{begun: "", netplan: "", restarts: "xxx"}, []string{sync}, "going on"},
+		"a host that restarts itself":         {map[string]string{netplan: "network: {}\n", begun: "", restarts: "x"}, []string{sync}, ""},
+		"a count that cannot be kept":         {map[string]string{netplan: "", restarts + "/is a folder": ""}, []string{sync}, "going on"},
 		"power lost in the payload":           {map[string]string{netplan: "network: {}\n", begun: "", semaphore: "1\n"}, nil, ""},
+		"the same where images know no once":  {map[string]string{netplan: "network: {}\n", begun: "", mark: ""}, nil, ""},
 		"a network that a user has emptied":   {map[string]string{netplan: "", begun: "", semaphore: "1\n"}, nil, ""},
 		"other empty files":                   {map[string]string{"/etc/netplan/90-site.yaml": ""}, []string{sync}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			root, printed, calls := runBootCommand(t, tc.files)
+			root, printed, calls := runBootHook(t, tc.files)
 			if diff := cmp.Diff(tc.calls, calls); diff != "" {
 				t.Errorf("calls (-want +got):\n%s", diff)
 			}
@@ -81,17 +67,17 @@ func TestStartOver(t *testing.T) {
 			if _, err := os.Stat(filepath.Dir(root + begun)); os.IsNotExist(err) != started {
 				t.Errorf("cloud-init knows the instance: %v, starting over: %t", err, started)
 			}
-			counted, err := os.ReadFile(root + restarts)
-			if want := tc.files[restarts] + strings.Repeat("x", len(tc.calls)/len(over)); string(counted) != want || (want != "" && err != nil) {
-				t.Errorf("restarts: %q, %v; want %q", counted, err, want)
+			counted, _ := os.ReadFile(root + restarts)
+			if want := tc.files[restarts] + strings.Repeat("x", len(tc.calls)/len(over)); string(counted) != want {
+				t.Errorf("restarts: %q, want %q", counted, want)
 			}
 		})
 	}
 }
 
-// runBootCommand in a folder with the files; returns the folder, what it printed and the calls of programs. The host is gone with the
+// runBootHook in a folder with the files; returns the folder, what it printed and the calls of programs. The host is gone with the
 // call of systemctl.
-func runBootCommand(t *testing.T, files map[string]string) (root, printed string, calls []string) {
+func runBootHook(t *testing.T, files map[string]string) (root, printed string, calls []string) {
 	t.Helper()
 	root = t.TempDir()
 	bin := filepath.Join(root, "bin")
@@ -108,21 +94,29 @@ func runBootCommand(t *testing.T, files map[string]string) (root, printed string
 		}
 		write(t, filepath.Join(bin, name), content, 0o755)
 	}
-	script := bootCommand(t)
-	for _, dir := range []string{"/etc/", "/var/lib/"} {
+	out, err := bootstrap.Render(input(t, []byte(k3sScript), staticNetwork()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := readParts(t, out.UserData)[0]
+	if first.contentType != "text/cloud-boothook" {
+		t.Fatalf("the first part is %s", first.contentType)
+	}
+	script := string(first.body)
+	for _, dir := range []string{"/etc/", "/var/lib/", "/dev/"} {
 		script = strings.ReplaceAll(script, dir, root+dir)
 	}
 	command := exec.CommandContext(t.Context(), "/bin/sh", "-c", script)
 	command.Env = []string{"PATH=" + bin + ":" + os.Getenv("PATH")}
-	out, err := command.CombinedOutput()
+	said, err := command.CombinedOutput()
 	noted, _ := os.ReadFile(root + "/calls")
 	if len(noted) > 0 {
 		calls = strings.Split(strings.ReplaceAll(strings.TrimSpace(string(noted)), " \n", "\n"), "\n")
 	}
 	if killed := strings.Contains(string(noted), "systemctl"); (err != nil) != killed {
-		t.Errorf("%v: %s", err, out)
+		t.Errorf("%v: %s", err, said)
 	}
-	return root, strings.ReplaceAll(string(out), root, ""), calls
+	return root, strings.ReplaceAll(string(said), root, ""), calls
 }
 
 func write(t *testing.T, path, content string, mode os.FileMode) {

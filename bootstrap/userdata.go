@@ -23,7 +23,7 @@ const (
 	base64Line = 76
 )
 
-// compose makes the MIME document: the payload, then our cloud-config. Package documentation says why in this order.
+// compose makes the MIME document: our boothook, the payload, our cloud-config. Package documentation says why in this order.
 func compose(p payload, config []byte) ([]byte, error) {
 	theirs, err := p.entity()
 	if err != nil {
@@ -34,10 +34,14 @@ func compose(p payload, config []byte) ([]byte, error) {
 		`Content-Disposition: attachment; filename="edgemetal.yaml"`,
 		"X-Merge-Type: " + mergeType,
 	}, config)
-	boundary := boundaryFor(theirs, ours)
+	hook := entity([]string{
+		`Content-Type: text/cloud-boothook; charset="utf-8"`,
+		`Content-Disposition: attachment; filename="edgemetal-power-loss.sh"`,
+	}, []byte(startOverHook))
+	boundary := boundaryFor(hook, theirs, ours)
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=%q\n\n", boundary)
-	for _, body := range [][]byte{theirs, ours} {
+	for _, body := range [][]byte{hook, theirs, ours} {
 		fmt.Fprintf(&out, "--%s\n%s\n", boundary, body)
 	}
 	fmt.Fprintf(&out, "--%s--\n", boundary)

@@ -133,6 +133,7 @@ def read(root):
     write_instance_data(paths, run, datasource.metadata)
     out = {"version": version.version_string(), "metadata": datasource.metadata}
     out.update(read_user_data(results["userdata"], paths, datasource))
+    out["semaphore"] = helpers.canon_sem_name("config-scripts-user")
     out["schema"] = check_schema(out["config"])
     names = util.get_hostname_fqdn(out["config"], Cloud(datasource))
     out["hostname"], out["fqdn"] = names[0], names[1]

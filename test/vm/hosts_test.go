@@ -164,6 +164,9 @@ func (s *site) expectPayloadAfterOurs(ctx context.Context, machine string, n int
 	runs, err := run(ctx, "cat", payloadRuns)
 	Expect(err).NotTo(HaveOccurred())
 	Expect(lines(runs)).To(Equal([]string{"run"}), "the payload's commands")
+	// With either a boot does not start over any more.
+	_, err = run(ctx, "ls", "/var/lib/cloud/instance/edgemetal-payload", "/var/lib/cloud/instance/sem/config_scripts_user")
+	Expect(err).NotTo(HaveOccurred())
 	asked := s.asked(ctx, Default, machine, n)
 	saw, err := run(ctx, "cat", payloadSaw)
 	Expect(err).NotTo(HaveOccurred())

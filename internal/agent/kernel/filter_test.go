@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -39,6 +41,27 @@ func newNamespace(t *testing.T) netlink.Link {
 		t.Fatal(err)
 	}
 	return link
+}
+
+// TestUnknownHook asks this kernel for a hook that it does not know, as TCX is to kernels before 6.6.
+func TestUnknownHook(t *testing.T) {
+	device := newNamespace(t)
+	const none = ebpf.AttachType(1000)
+	if _, err := link.QueryPrograms(link.QueryOptions{Target: device.Attrs().Index, Attach: none}); !isUnknownHook(err) {
+		t.Errorf("query: %v", err)
+	}
+	program, err := loadGuard(encryption.Expectation{PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	err = link.RawAttachProgram(link.RawAttachProgramOptions{Target: device.Attrs().Index, Program: program, Attach: none, Anchor: link.Head()})
+	if !isUnknownHook(err) {
+		t.Errorf("attach: %v", err)
+	}
+	if _, err := findGuards(1 << 30); err == nil {
+		t.Error("there is no such device: no error")
+	}
 }
 
 // TestFilter uses the hook that kernels before 6.6 have: it is found again, replaced in one step, and taken away.

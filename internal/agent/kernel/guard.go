@@ -106,7 +106,7 @@ func findGuards(index int) ([]attached, error) {
 
 func findTCX(index int) ([]attached, error) {
 	found, err := link.QueryPrograms(link.QueryOptions{Target: index, Attach: ebpf.AttachTCXEgress})
-	if errors.Is(err, ebpf.ErrNotSupported) {
+	if isUnknownHook(err) {
 		return nil, nil // Before Linux 6.6.
 	}
 	if err != nil {
@@ -131,6 +131,12 @@ func findTCX(index int) ([]attached, error) {
 		}
 	}
 	return guards, nil
+}
+
+// isUnknownHook tells whether an error is that of a kernel which does not know the hook. It says that an argument is invalid; the library
+// has a name only for kernels that know no hooks at all.
+func isUnknownHook(err error) bool {
+	return errors.Is(err, ebpf.ErrNotSupported) || errors.Is(err, unix.EINVAL)
 }
 
 func closeAll(guards []attached) error {
@@ -200,7 +206,7 @@ func installOn(e encryption.Expectation, index int) error {
 	}
 	defer program.Close()
 	err = link.RawAttachProgram(link.RawAttachProgramOptions{Target: index, Program: program, Attach: ebpf.AttachTCXEgress, Anchor: link.Head()})
-	if errors.Is(err, ebpf.ErrNotSupported) {
+	if isUnknownHook(err) {
 		return attachFilter(index, program)
 	}
 	if err != nil {

@@ -96,11 +96,14 @@ func split(reference string) (string, string) {
 	return base, tag
 }
 
+// agentPath is the node agent's in its image, in PATH.
+const agentPath = "/usr/bin/edge-agent"
+
 // own are the images that no registry has.
 func (p programs) own() map[string]oci.Spec {
 	return map[string]oci.Spec{
 		ManagerImage: {Programs: map[string]string{"/manager": p.manager}, Files: accounts(), Entrypoint: []string{"/manager"}, User: "65532:65532"},
-		AgentImage:   {Programs: map[string]string{"/edge-agent": p.agent}, Files: accounts(), Entrypoint: []string{"/edge-agent"}},
+		AgentImage:   {Programs: map[string]string{agentPath: p.agent}, Files: accounts(), Entrypoint: []string{agentPath}},
 		p.flannelImage: {
 			Programs: map[string]string{"/opt/bin/flanneld": p.flannel}, Files: accounts(), Entrypoint: []string{"/opt/bin/flanneld"},
 		},

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -231,5 +232,27 @@ func TestKeyFollowsEveryInput(t *testing.T) {
 func TestUnknownSourcesAreAnError(t *testing.T) {
 	if _, err := (builder{box: tools.Toolbox{Root: t.TempDir()}}).sources("disk"); err == nil {
 		t.Error("no error without sources: all images would have the same key")
+	}
+}
+
+// TestAgentIsInPath: users run "kubectl exec daemonset/edge-agent -- edge-agent status", so each image has the agent in PATH.
+func TestAgentIsInPath(t *testing.T) {
+	root, err := tools.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dockerfile, err := os.ReadFile(filepath.Join(root, "Dockerfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, stage, _ := strings.Cut(string(dockerfile), " AS edge-agent\n")
+	stage, _, _ = strings.Cut(stage, "\nFROM ")
+	_, released, _ := strings.Cut(stage, "\nENTRYPOINT ")
+	if want := fmt.Sprintf("[%q]", agentPath); strings.TrimSpace(released) != want {
+		t.Errorf("the Dockerfile's entrypoint is %s, the lab's %s", released, want)
+	}
+	spec := somePrograms().own()[AgentImage]
+	if spec.Entrypoint[0] != agentPath || spec.Programs[agentPath] == "" || path.Dir(agentPath) != "/usr/bin" || path.Base(agentPath) != "edge-agent" {
+		t.Errorf("the agent is not in PATH: %+v", spec)
 	}
 }

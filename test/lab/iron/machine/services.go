@@ -27,6 +27,8 @@ type services struct {
 	mu     sync.Mutex
 	loaded map[string]*systemd.Service
 	active map[string]func() // how to stop it
+	// closed: what starts from now on is stopped at once.
+	closed bool
 }
 
 func newServices(s *system) *services {
@@ -60,7 +62,7 @@ func (v *services) boot(ctx context.Context) {
 func (v *services) stopAll() {
 	v.mu.Lock()
 	stops := v.active
-	v.active = map[string]func(){}
+	v.active, v.closed = map[string]func(){}, true
 	v.mu.Unlock()
 	for _, stop := range stops {
 		stop()
@@ -69,8 +71,14 @@ func (v *services) stopAll() {
 
 func (v *services) set(name string, stop func()) {
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.active[name] = stop
+	closed := v.closed
+	if !closed {
+		v.active[name] = stop
+	}
+	v.mu.Unlock()
+	if closed {
+		stop()
+	}
 }
 
 func (v *services) isActive(name string) bool {

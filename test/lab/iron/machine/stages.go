@@ -19,9 +19,10 @@ import (
 
 const (
 	instanceFile = "/var/lib/cloud/data/instance-id"
-	scriptsDir   = "/var/lib/cloud/instance/scripts"
+	instanceDir  = "/var/lib/cloud/instance"
+	scriptsDir   = instanceDir + "/scripts"
 	// userScriptsBegun is cloud-init's semaphore of the module that runs the user's scripts.
-	userScriptsBegun = "/var/lib/cloud/instance/sem/config_scripts_user"
+	userScriptsBegun = instanceDir + "/sem/config_scripts_user"
 	// perInstanceDir is where files of the user data can put scripts that run once.
 	perInstanceDir = "/var/lib/cloud/scripts/per-instance"
 )
@@ -33,6 +34,9 @@ func (s *system) runCloudInit(ctx context.Context, data *cloudinit.UserData) err
 	env := map[string]string{"INSTANCE_ID": instance}
 	previous, _ := s.disk.Read(instanceFile)
 	isNew := strings.TrimSpace(string(previous)) != instance
+	if err := s.disk.MkdirAll(instanceDir, 0o755); err != nil {
+		return err
+	}
 	var errs []error
 	for _, hook := range data.Boothooks {
 		errs = append(errs, s.runScript(ctx, "boothook "+hook.Name, hook.Body, env))
