@@ -75,10 +75,10 @@ func (q *quickstart) awaitAgents(ctx context.Context) error {
 	})
 }
 
-// reported tells whether a machine's node agent has said something of its traffic.
+// reported tells whether a machine's node agent has said something of its traffic, which it cannot where it cannot look.
 func reported(m *infrav1.EdgeMachine) bool {
 	c := meta.FindStatusCondition(m.Status.Conditions, infrav1.EncryptionReadyCondition)
-	return c != nil && c.Status == metav1.ConditionFalse && c.Reason != infrav1.WaitingForAgentReason
+	return c != nil && c.Status == metav1.ConditionFalse && c.Reason != infrav1.WaitingForAgentReason && c.Reason != encryption.ReasonDataplaneUnreachable
 }
 
 // showAgents shows what waits, and what the agents say.
