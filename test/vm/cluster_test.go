@@ -84,7 +84,7 @@ var _ = Describe("A cluster whose Calico cannot be had", Ordered, Label("cluster
 		for name, node := range c.nodes(ctx) {
 			Expect(running).To(HaveKeyWithValue(name, corev1.PodRunning))
 			Expect(node.Status.Conditions).To(ContainElement(And(
-				HaveField("Type", encryption.NodeCondition), HaveField("Status", corev1.ConditionFalse), HaveField("Message", Not(BeEmpty())),
+				HaveField("Type", corev1.NodeConditionType(encryption.NodeCondition)), HaveField("Status", corev1.ConditionFalse), HaveField("Message", Not(BeEmpty())),
 				HaveField("Reason", Not(Equal(encryption.ReasonDataplaneUnreachable))))), "the agent's report of what it sees in the host's kernel")
 		}
 	}, SpecTimeout(limit))
