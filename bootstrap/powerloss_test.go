@@ -35,7 +35,7 @@ func TestStartOver(t *testing.T) {
 	}{
 		"power lost, and zeros in its place": {map[string]string{netplan: "\x00\x00\x00\x00"}, over, "/etc/netplan/50-cloud-init.yaml is empty; starting over"},
 		"first boot":                         {map[string]string{netplan: "network: {}\n"}, []string{sync}, ""},
-		"power lost before the first bootcmd": {
+		"power lost before the first boothook": {
 			map[string]string{netplan: ""}, over, "/etc/netplan/50-cloud-init.yaml is empty; starting over",
 		},
 		"of networkd": {map[string]string{"/etc/systemd/network/10-cloud-init-eth0.network": ""}, over, "starting over"},
