@@ -32,8 +32,8 @@ func Dataplanes() []string {
 const operatorDeployment = "tigera-operator/tigera-operator"
 
 // RunWithCalico takes a lab with virtual hosts as far as a dataplane comes whose images cannot be had: its objects are
-// installed, the conditions tell what waits, and the node agents run and report. It ends there, with a cluster that is not
-// ready.
+// installed, the conditions tell what waits, and the control plane's node agent runs and reports. It ends there, with a cluster that is
+// not ready, and to which a worker would add nothing but time.
 func RunWithCalico(ctx context.Context, access lab.Access, dataplane string, out io.Writer) error {
 	if access.Hosts != lab.VirtualHosts {
 		return errors.New("the dataplane can be chosen on virtual hosts only: use a lab that was started with --hosts " + lab.VirtualHosts)
@@ -47,23 +47,22 @@ func RunWithCalico(ctx context.Context, access lab.Access, dataplane string, out
 	if err != nil {
 		return err
 	}
-	err = q.take(ctx, q.installProviders, q.addHosts, q.createPatchedCluster, q.awaitControlPlane, q.awaitAgents,
-		q.addWorkers, q.awaitAgents, q.showCluster, q.showAgents)
+	err = q.take(ctx, q.installProviders, q.addHosts, q.createPatchedCluster, q.awaitControlPlane, q.awaitAgents, q.showCluster, q.showAgents)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(q.out, `
 This cluster cannot become ready here: the images of Calico cannot be had without internet, and so nothing carries its
-pods' traffic. What can be seen: the objects of %s are installed, the hosts have their keys, and the node agents, whose
-image is on the hosts, say what is missing. On a site with images the same steps go on to a ready cluster.
+pods' traffic. What can be seen: the objects of %s are installed, the host has its key, and the node agent, whose
+image is on the host, says what is missing. On a site with images the same steps go on to a ready cluster.
 `, dataplane)
 	q.explainHosts()
 	return nil
 }
 
-// awaitAgents waits until the installation stands still for want of an image, and a node agent has reported on each node.
+// awaitAgents waits until the installation stands still for want of an image, and the node agent has reported.
 func (q *quickstart) awaitAgents(ctx context.Context) error {
-	return q.follow(ctx, "the installation waits for an image, and the node agents report", func(w world) bool {
+	return q.follow(ctx, "the installation waits for an image, and the node agent reports", func(w world) bool {
 		if len(w.edgeMachines) < q.scenario.machines() {
 			return false
 		}

@@ -127,7 +127,7 @@ func quickstartCommand(s *settings) *cobra.Command {
 		Long: `Start the lab and bring up a cluster.
 On simulated hosts: 1 control-plane machine and 2 workers on 5 hosts, until all have proved that they encrypt.
 On virtual hosts: 1 control-plane machine and 1 worker that really boot, with flannel and without encryption; with
---dataplane Calico's objects are installed instead, as far as that goes without Calico's images.`,
+--dataplane the control plane alone, with Calico's objects as far as they go without Calico's images.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := s.up(cmd); err != nil {
