@@ -64,7 +64,7 @@ test: ## Run all tests: unit tests with the race detector, then the lab, integra
 
 # Parts of `make test-vm`: boot (the first specs of hosts), hosts, faults, cluster, several of them separated by commas, or all.
 VM ?= all
-VM_TIMEOUT ?= 120m
+VM_TIMEOUT ?= 150m
 
 .PHONY: test-vm
 test-vm: tools release ## Boot QEMU machines and check them from inside (Debian, root); VM=boot, hosts, faults, cluster or all.

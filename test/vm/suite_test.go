@@ -38,6 +38,8 @@ const (
 	clusterLimit = 40 * time.Minute
 	// setupLimit bounds building an image and starting a lab.
 	setupLimit = 40 * time.Minute
+	// cleanupTime is left of what `go test -timeout` gives for ending what a suite that takes too long has started.
+	cleanupTime = 2 * time.Minute
 )
 
 // parts of the suite, which are labels of its specs.
@@ -58,7 +60,21 @@ func TestVM(t *testing.T) {
 	EnforceDefaultTimeoutsWhenUsingContexts()
 	suite, reporter := GinkgoConfiguration()
 	suite.LabelFilter = cmp.Or(suite.LabelFilter, filter)
+	if deadline, bounded := t.Deadline(); bounded {
+		suite.Timeout = suiteLimit(time.Until(deadline))
+	}
 	RunSpecs(t, "Virtual hosts", suite, reporter)
+}
+
+// suiteLimit is for Ginkgo, which stops a suite after an hour unless told otherwise, when `go test` gives it so long.
+func suiteLimit(given time.Duration) time.Duration { return max(given-cleanupTime, given/2) }
+
+func TestSuiteLimit(t *testing.T) {
+	for given, limit := range map[time.Duration]time.Duration{2 * time.Hour: 118 * time.Minute, 3 * time.Minute: 90 * time.Second} {
+		if got := suiteLimit(given); got != limit {
+			t.Errorf("given %s: %s instead of %s", given, got, limit)
+		}
+	}
 }
 
 // labelFilter selects parts, named as in the environment variable.
