@@ -47,7 +47,7 @@ func RunWithCalico(ctx context.Context, access lab.Access, dataplane string, out
 	if err != nil {
 		return err
 	}
-	err = q.take(ctx, q.installProviders, q.addHosts, q.createPatchedCluster, q.awaitControlPlane, q.awaitAgents, q.showCluster, q.showAgents)
+	err = q.take(ctx, q.installProviders, q.addHosts, q.createPatchedCluster, q.awaitControlPlane, q.awaitAgent, q.showCluster, q.showAgent)
 	if err != nil {
 		return err
 	}
@@ -60,8 +60,8 @@ image is on the host, says what is missing. On a site with images the same steps
 	return nil
 }
 
-// awaitAgents waits until the installation stands still for want of an image, and the node agent has reported.
-func (q *quickstart) awaitAgents(ctx context.Context) error {
+// awaitAgent waits until the installation stands still for want of an image, and the node agent has reported.
+func (q *quickstart) awaitAgent(ctx context.Context) error {
 	return q.follow(ctx, "the installation waits for an image, and the node agent reports", func(w world) bool {
 		if len(w.edgeMachines) < q.scenario.machines() {
 			return false
@@ -80,8 +80,8 @@ func reported(m *infrav1.EdgeMachine) bool {
 	return c != nil && c.Status == metav1.ConditionFalse && c.Reason != infrav1.WaitingForAgentReason && c.Reason != encryption.ReasonDataplaneUnreachable
 }
 
-// showAgents shows what waits, and what the agents say.
-func (q *quickstart) showAgents(ctx context.Context) error {
+// showAgent shows what waits, and what the agent says.
+func (q *quickstart) showAgent(ctx context.Context) error {
 	for _, args := range [][]string{
 		{"get", "pods", "--all-namespaces", "-o", "wide"},
 		{"get", "nodes", "-o", "custom-columns=" + nodeColumns},
