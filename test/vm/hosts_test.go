@@ -18,6 +18,7 @@ import (
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/iron/qemu"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/vm/facts"
 )
 
@@ -113,7 +114,7 @@ var _ = Describe("Hosts", Ordered, Label("hosts"), func() {
 	It("are the same after a second boot", func(ctx SpecContext) {
 		// One is shut down in order, the other loses its power. The operator switches both on again.
 		_, err := s.run(s.key(stageHost(1)))(ctx, "systemctl", "--no-block", "poweroff")
-		Expect(err).NotTo(HaveOccurred())
+		Expect(err).To(Or(Not(HaveOccurred()), MatchError(qemu.ErrNoAgent)), "a fast machine is off before its agent has answered")
 		_, err = s.run(s.key(stageHost(2)))(ctx, "sync")
 		Expect(err).NotTo(HaveOccurred())
 		Expect(s.Rack().PowerOff(s.key(stageHost(2)))).To(Succeed())
