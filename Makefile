@@ -68,6 +68,7 @@ VM_TIMEOUT ?= 150m
 
 .PHONY: test-vm
 test-vm: tools release ## Boot QEMU machines and check them from inside (Debian, root); VM=boot, hosts, faults, cluster or all.
+	EDGEMETAL_VM=$(VM) go -C test test -count 1 -v -timeout 30m -run '^TestBoot$$' ./lab/iron/qemu
 	EDGEMETAL_VM=$(VM) go -C test test -count 1 -v -timeout $(VM_TIMEOUT) ./vm -ginkgo.v
 
 .PHONY: verify
@@ -111,7 +112,7 @@ quickstart-down: ## Stop the local lab.
 
 .PHONY: image
 image: ## Build the disk images of virtual hosts (needs root on Debian) into .cache/images.
-	$(LAB) image
+	$(LAB) image $(IMAGE_FLAGS)
 
 .PHONY: tools
 tools: ## Build what the lab and the tests run (etcd, kube-apiserver, Cluster API, ...) into .cache/tools.

@@ -103,14 +103,6 @@ func (l *Lab) Rack() *qemu.Rack {
 	return l.virtual.rack
 }
 
-// Network is the virtual hosts' network; nil when hosts are simulated.
-func (l *Lab) Network() *sitenet.Network {
-	if l.virtual == nil {
-		return nil
-	}
-	return l.virtual.network
-}
-
 // disks are the files of the images that the lab serves, by the images' names.
 func (l *Lab) disks() map[string]string {
 	if l.virtual == nil {

@@ -23,6 +23,7 @@ import (
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/image"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/quickstart"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/vm/facts"
 )
 
 var _ = Describe("A cluster", Ordered, Label("cluster"), func() {
@@ -44,6 +45,15 @@ var _ = Describe("A cluster", Ordered, Label("cluster"), func() {
 		c.expectCondition(ctx, &infrav1.EdgeCluster{}, infrav1.ReadyCondition, metav1.ConditionTrue)
 	}, SpecTimeout(limit))
 
+	It("has hosts whose cloud-init is done without a warning, from user data that its schema accepts", func(ctx SpecContext) {
+		for name := range c.nodes(ctx) {
+			found, err := facts.Read(ctx, c.run(name), nil)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(found.CloudInit).To(And(HaveField("Status", "done"), HaveField("Errors", BeEmpty()), HaveField("Warnings", BeEmpty())), "cloud-init of %s", name)
+			expectSchema(ctx, c.run(name))
+		}
+	}, SpecTimeout(limit))
+
 	It("resolves the names of Services in a pod on a worker", func(ctx SpecContext) {
 		service := &corev1.Service{}
 		Expect(c.workload.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceDefault, Name: "server"}, service)).To(Succeed())
@@ -56,7 +66,14 @@ var _ = Describe("A cluster", Ordered, Label("cluster"), func() {
 	}, SpecTimeout(limit))
 })
 
-var _ = Describe("A cluster whose Calico cannot be had", Ordered, Label("cluster"), func() {
+// What Calico's dataplanes have in common is seen with one that encrypts in the host's kernel and with VPP.
+var _ = Describe("A cluster whose images cannot be had, of", func() {
+	for _, dataplane := range []infrav1.DataplaneType{infrav1.DataplaneCalicoNftables, infrav1.DataplaneCalicoVPP} {
+		Context(string(dataplane), Ordered, Label("cluster"), func() { describeWithoutImages(dataplane) })
+	}
+})
+
+func describeWithoutImages(dataplane infrav1.DataplaneType) {
 	var c *kubeadmCluster
 
 	BeforeAll(func(ctx SpecContext) {
@@ -65,11 +82,24 @@ var _ = Describe("A cluster whose Calico cannot be had", Ordered, Label("cluster
 	}, NodeTimeout(setupLimit))
 
 	It("says what waits for an image, and its node agent reports", func(ctx SpecContext) {
-		Expect(quickstart.RunWithCalico(ctx, c.Access, string(infrav1.DataplaneCalicoNftables), GinkgoWriter)).To(Succeed())
+		Expect(quickstart.RunWithCalico(ctx, c.Access, string(dataplane), GinkgoWriter)).To(Succeed())
 		c.connect()
 		c.expectCondition(ctx, &infrav1.EdgeCluster{}, infrav1.DataplaneInstalledCondition, metav1.ConditionFalse)
 		c.expectCondition(ctx, &infrav1.EdgeCluster{}, infrav1.ReadyCondition, metav1.ConditionFalse)
 	}, SpecTimeout(clusterLimit))
+
+	It("has Calico's objects up to the operator, whose pod waits for its image", func(ctx SpecContext) {
+		Expect(c.kubectl(ctx, "get", "customresourcedefinitions", "-o", "name")).To(ContainSubstring("/installations.operator.tigera.io\n"))
+		Eventually(ctx, func(g Gomega) {
+			pods := &corev1.PodList{}
+			g.Expect(c.workload.List(ctx, pods, client.InNamespace("tigera-operator"))).To(Succeed())
+			g.Expect(pods.Items).To(HaveLen(1))
+			g.Expect(pods.Items[0].Status.ContainerStatuses).To(HaveLen(1))
+			waiting := pods.Items[0].Status.ContainerStatuses[0].State.Waiting
+			g.Expect(waiting).NotTo(BeNil())
+			g.Expect(waiting.Reason).To(Or(Equal("ErrImagePull"), Equal("ImagePullBackOff")))
+		}).Should(Succeed())
+	}, SpecTimeout(limit))
 
 	It("holds pods back from its Node, whose agent is a pod that runs", func(ctx SpecContext) {
 		c.expectNodes(ctx, 1, []corev1.Taint{{Key: encryption.NotReadyTaint, Effect: corev1.TaintEffectNoSchedule}})
@@ -81,27 +111,32 @@ var _ = Describe("A cluster whose Calico cannot be had", Ordered, Label("cluster
 				running[pod.Spec.NodeName] = pod.Status.Phase
 			}
 		}
+		reason := Not(Equal(encryption.ReasonDataplaneUnreachable))
+		if dataplane == infrav1.DataplaneCalicoVPP {
+			reason = Equal(encryption.ReasonDataplaneUnreachable)
+		}
 		for name, node := range c.nodes(ctx) {
 			Expect(running).To(HaveKeyWithValue(name, corev1.PodRunning))
 			Expect(node.Status.Conditions).To(ContainElement(And(
 				HaveField("Type", corev1.NodeConditionType(encryption.NodeCondition)), HaveField("Status", corev1.ConditionFalse), HaveField("Message", Not(BeEmpty())),
-				HaveField("Reason", Not(Equal(encryption.ReasonDataplaneUnreachable))))), "the agent's report of what it sees in the host's kernel")
+				HaveField("Reason", reason))), "the agent's report of what it sees on the host")
 		}
 	}, SpecTimeout(limit))
 
-	It("has the published key in the host's kernel", func(ctx SpecContext) {
+	It("has the published key on the host", func(ctx SpecContext) {
 		machines := &infrav1.EdgeMachineList{}
 		Expect(c.Client().List(ctx, machines, client.InNamespace(metav1.NamespaceDefault))).To(Succeed())
 		Expect(machines.Items).To(HaveLen(1))
-		r := &rig{Stage: c.Stage}
-		for _, machine := range machines.Items {
-			key, err := r.run(client.ObjectKey{Namespace: machine.Namespace, Name: machine.Status.Host})(ctx, "wg", "show", encryption.KernelDevice, "public-key")
-			Expect(err).NotTo(HaveOccurred())
-			Expect(strings.TrimSpace(key)).To(Equal(machine.Status.WireGuardPublicKey))
-			Expect(c.nodes(ctx)[machine.Status.Host].Annotations).To(HaveKeyWithValue(encryption.PublicKeyAnnotation, machine.Status.WireGuardPublicKey))
+		machine := machines.Items[0]
+		// In the kernel's device, or where VPP reads it when it starts.
+		publicKey := []string{"wg", "show", encryption.KernelDevice, "public-key"}
+		if dataplane == infrav1.DataplaneCalicoVPP {
+			publicKey = []string{"sh", "-c", `sed -n 's/.* private-key \([^ ]*\) .*/\1/p' ` + encryption.VPPExecFile + " | wg pubkey"}
 		}
+		Expect(c.run(machine.Status.Host)(ctx, publicKey...)).To(Equal(machine.Status.WireGuardPublicKey + "\n"))
+		Expect(c.nodes(ctx)[machine.Status.Host].Annotations).To(HaveKeyWithValue(encryption.PublicKeyAnnotation, machine.Status.WireGuardPublicKey))
 	}, SpecTimeout(limit))
-})
+}
 
 const controlPlaneLabel = "node-role.kubernetes.io/control-plane"
 
@@ -128,6 +163,11 @@ func (c *kubeadmCluster) kubectl(ctx context.Context, args ...string) string {
 	printed, err := c.RunKubectl(ctx, lab.Command{Kubeconfig: c.kubeconfig(), Args: args})
 	Expect(err).NotTo(HaveOccurred())
 	return printed
+}
+
+// run runs programs on a host.
+func (c *kubeadmCluster) run(host string) facts.Run {
+	return (&rig{Stage: c.Stage}).run(client.ObjectKey{Namespace: metav1.NamespaceDefault, Name: host})
 }
 
 // nodes of the cluster by name.

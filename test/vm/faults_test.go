@@ -17,7 +17,6 @@ import (
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/image"
-	"github.com/edgemetal/cluster-api-provider-edgemetal/test/vm/facts"
 )
 
 const (
@@ -63,7 +62,6 @@ var _ = Describe("A host", Ordered, Label("faults"), func() {
 
 		// cloud-init runs the bootstrap data of an instance once: what was cut off is not run again.
 		asked := s.asked(ctx, Default, machineOf(2), 2)
-		asked.Scripts = []string{facts.Commands, payloadScript}
 		Expect(asked.Differences(s.facts(ctx, Default, 2))).To(BeEmpty())
 		_, err = s.run(s.key(stageHost(2)))(ctx, "stat", payloadEnd)
 		Expect(err).To(MatchError(ContainSubstring("No such file")))

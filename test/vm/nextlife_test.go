@@ -14,7 +14,14 @@ import (
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/vm/facts"
 )
 
-const firstLifeMarker = "/var/lib/first-life"
+const (
+	firstLifeMarker   = "/var/lib/first-life"
+	hugepagesReserved = payloadMarker + "-hugepages"
+	// reserveHugepages is of bootstrap data for a host whose image reserves hugepages, for now and at each boot.
+	reserveHugepages = `bootcmd:
+- [cloud-init-per, instance, reserve-hugepages, sh, -c, "echo vm.nr_hugepages=4 > /etc/sysctl.d/10-image.conf && sysctl -p /etc/sysctl.d/10-image.conf && cat /proc/sys/vm/nr_hugepages > ` + hugepagesReserved + `"]
+`
+)
 
 // expectNextLife deletes the machines, waits until their hosts are free, and puts a machine of another cluster, with VPP and another
 // image, on the first of them.
@@ -31,18 +38,27 @@ func (s *site) expectNextLife(ctx context.Context, hosts [2]int, first facts.Fac
 	}
 	s.addCluster(ctx, cluster, infrav1.DataplaneCalicoVPP)
 	s.addMachine(ctx, order{
-		name: machineOf(next), cluster: cluster, host: n, links: lacpLinks(), interfaces: interfaces("bond0.61", "bond0.62"), payload: payload(),
+		name: machineOf(next), cluster: cluster, host: n, links: lacpLinks(), interfaces: interfaces("bond0.61", "bond0.62"), payload: payload() + reserveHugepages,
 		image: serve(s.built, tail()),
 	})
 	s.awaitCondition(ctx, machineOf(next), infrav1.HostProvisionedCondition)
 	s.awaitBoot(ctx, n, first.BootID)
-	s.expectAsked(ctx, machineOf(next), n)
+	second := s.expectAsked(ctx, machineOf(next), n)
 	s.expectPayloadAfterOurs(ctx, machineOf(next), n)
+	expectSchema(ctx, s.run(s.key(stageHost(n))))
+	Expect(s.run(s.key(stageHost(n)))(ctx, "cat", hugepagesReserved)).To(Equal("4\n"), "hugepages before our own commands")
 	Expect(s.sshKey(ctx, n)).NotTo(Equal(firstID), "the host's SSH key")
 	Expect(s.edgeMachine(ctx, Default, machineOf(next)).Status.WireGuardPublicKey).NotTo(Equal(firstKey), "the public key")
 	listed, err := s.run(s.key(stageHost(n)))(ctx, "sh", "-c", "ls -d "+firstLifeMarker+" 2>/dev/null || true")
 	Expect(err).NotTo(HaveOccurred())
 	Expect(listed).To(BeEmpty(), "what the first life left")
+
+	_, err = s.run(s.key(stageHost(n)))(ctx, "sync")
+	Expect(err).NotTo(HaveOccurred())
+	Expect(s.Rack().PowerOff(s.key(stageHost(n)))).To(Succeed())
+	s.awaitBoot(ctx, n, second.BootID)
+	s.expectAsked(ctx, machineOf(next), n)
+	s.expectNoKeyOnConsole(s.asked(ctx, Default, machineOf(next), n), n)
 	s.deleteMachine(ctx, machineOf(next), n)
 }
 

@@ -242,8 +242,9 @@ func (s *site) asked(ctx context.Context, g Gomega, machine string, n int) facts
 	secret := &corev1.Secret{}
 	if asked.Machine.Status.WireGuardPublicKey != "" {
 		g.Expect(s.Client().Get(ctx, s.key(machine+"-wireguard"), secret)).To(Succeed())
-		g.Expect(secret.Data).To(HaveKey(privateKeyName))
-		asked.Key = bootstrap.PrivateKey(strings.TrimSpace(string(secret.Data[privateKeyName])))
+		key, found := secret.Data[privateKeyName]
+		g.Expect(found).To(BeTrue(), "Secret %s has %s", secret.Name, privateKeyName) // HaveKey would print the key
+		asked.Key = bootstrap.PrivateKey(strings.TrimSpace(string(key)))
 	}
 	return asked
 }

@@ -24,8 +24,8 @@ import (
 const (
 	variable = "EDGEMETAL_VM"
 
-	// bootTimeout bounds one boot, to the end of cloud-init. Under emulation on two cores, with two machines at a time, it takes about two
-	// minutes.
+	// bootTimeout bounds one boot, to the end of cloud-init. Under emulation on two cores, with two machines at a time, it takes two to
+	// five minutes.
 	bootTimeout = 15 * time.Minute
 	// settleTimeout bounds what takes a moment after a boot, such as LACP or an address of DHCP.
 	settleTimeout = 3 * time.Minute
@@ -34,8 +34,8 @@ const (
 	pollInterval  = 2 * time.Second
 	// limit of one spec.
 	limit = 30 * time.Minute
-	// clusterLimit is that of a whole cluster.
-	clusterLimit = 40 * time.Minute
+	// clusterLimit is that of a whole cluster: longer than the quick start's own, which says what it waited for.
+	clusterLimit = 45 * time.Minute
 	// setupLimit bounds building an image and starting a lab.
 	setupLimit = 40 * time.Minute
 	// cleanupTime is left of what `go test -timeout` gives for ending what a suite that takes too long has started.

@@ -73,7 +73,7 @@ func Open(ctx context.Context, changes ...func(*lab.Options)) *Stage {
 	klog.SetLogger(options.Log)
 	DeferCleanup(func() {
 		Expect(log.Close()).To(Succeed())
-		if s.failed {
+		if s.failed || CurrentSpecReport().Failed() {
 			fmt.Fprintf(GinkgoWriter, "state and logs of the lab: %s\n", dir)
 			return
 		}

@@ -6,5 +6,6 @@
 // fetching anything: containerd, kubelet, kubeadm and the container images, all built from Go modules.
 //
 // Images are kept in .cache/images of the repository by the content of what goes into them. Building needs
-// root on Debian or a derivative, for mmdebstrap; no mounts, loop devices or network interfaces are made.
+// root on Debian or a derivative, for mmdebstrap; no loop devices or network interfaces are made, and what is mounted is
+// mounted in a namespace of its own.
 package image

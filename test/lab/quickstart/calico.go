@@ -28,11 +28,14 @@ func Dataplanes() []string {
 	}
 }
 
+// dataplaneVariable of the cluster templates.
+const dataplaneVariable = "EDGEMETAL_DATAPLANE_TYPE"
+
 // operatorDeployment is where the installation of Calico stops on a site that cannot have its images.
 const operatorDeployment = "tigera-operator/tigera-operator"
 
 // RunWithCalico takes a lab with virtual hosts as far as a dataplane comes whose images cannot be had: its objects are
-// installed, the conditions tell what waits, and the control plane's node agent runs and reports. It ends there, with a cluster that is
+// installed up to the operator, the conditions tell what waits, and the control plane's node agent runs and reports. It ends there, with a cluster that is
 // not ready, and to which a worker would add nothing but time.
 func RunWithCalico(ctx context.Context, access lab.Access, dataplane string, out io.Writer) error {
 	if access.Hosts != lab.VirtualHosts {
@@ -42,7 +45,7 @@ func RunWithCalico(ctx context.Context, access lab.Access, dataplane string, out
 		return fmt.Errorf("unknown dataplane %q: there are %s", dataplane, strings.Join(Dataplanes(), ", "))
 	}
 	s := virtualScenario()
-	s.variables = map[string]string{"EDGEMETAL_DATAPLANE_TYPE": dataplane}
+	s.variables = map[string]string{dataplaneVariable: dataplane}
 	q, err := newQuickstart(access, out, s)
 	if err != nil {
 		return err
@@ -53,8 +56,8 @@ func RunWithCalico(ctx context.Context, access lab.Access, dataplane string, out
 	}
 	fmt.Fprintf(q.out, `
 This cluster cannot become ready here: the images of Calico cannot be had without internet, and so nothing carries its
-pods' traffic. What can be seen: the objects of %s are installed, the host has its key, and the node agent, whose
-image is on the host, says what is missing. On a site with images the same steps go on to a ready cluster.
+pods' traffic. What can be seen: the objects of %s are installed up to Calico's operator, whose pod waits for
+its image; the host has its key; and the node agent, whose image is on the host, says what is missing. On a site with images the same steps go on to a ready cluster.
 `, dataplane)
 	q.explainHosts()
 	return nil
@@ -70,14 +73,19 @@ func (q *quickstart) awaitAgent(ctx context.Context) error {
 			installed := meta.FindStatusCondition(c.Status.Conditions, infrav1.DataplaneInstalledCondition)
 			return installed != nil && installed.Status == metav1.ConditionFalse && strings.Contains(installed.Message, operatorDeployment)
 		})
-		return stopped && !slices.ContainsFunc(w.edgeMachines, func(m infrav1.EdgeMachine) bool { return !reported(&m) })
+		dataplane := infrav1.DataplaneType(q.scenario.variables[dataplaneVariable])
+		return stopped && !slices.ContainsFunc(w.edgeMachines, func(m infrav1.EdgeMachine) bool { return !reported(&m, dataplane) })
 	})
 }
 
-// reported tells whether a machine's node agent has said something of its traffic, which it cannot where it cannot look.
-func reported(m *infrav1.EdgeMachine) bool {
+// reported tells whether a machine's node agent has said what it sees. In the host's kernel there is something to see; VPP itself is
+// in an image that is not there.
+func reported(m *infrav1.EdgeMachine, dataplane infrav1.DataplaneType) bool {
 	c := meta.FindStatusCondition(m.Status.Conditions, infrav1.EncryptionReadyCondition)
-	return c != nil && c.Status == metav1.ConditionFalse && c.Reason != infrav1.WaitingForAgentReason && c.Reason != encryption.ReasonDataplaneUnreachable
+	if c == nil || c.Status != metav1.ConditionFalse || c.Reason == infrav1.WaitingForAgentReason {
+		return false
+	}
+	return (c.Reason == encryption.ReasonDataplaneUnreachable) == (dataplane == infrav1.DataplaneCalicoVPP)
 }
 
 // showAgent shows what waits, and what the agent says.

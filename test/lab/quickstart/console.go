@@ -49,14 +49,14 @@ func whatConsolesShow(access lab.Access) error {
 }
 
 // kubeadmFailure finds what kubeadm said when it gave up on a host, since the host was last switched on; "" when it has
-// not. Nothing tries again by itself after that.
+// not. What is secret is left out. Nothing tries again by itself after that.
 func kubeadmFailure(console string) string {
 	if i := strings.LastIndex(console, powerOn); i >= 0 {
 		console = console[i:]
 	}
 	for line := range strings.Lines(console) {
 		if _, said, found := strings.Cut(line, "error execution phase "); found {
-			return strings.TrimSpace(said)
+			return strings.TrimSpace(redact(said))
 		}
 	}
 	return ""
@@ -95,11 +95,15 @@ func readEnd(path string) (string, error) {
 	return string(data), err
 }
 
+// redact leaves out what is secret: kubeadm prints tokens to join with.
+func redact(line string) string {
+	return regexp.MustCompile(`\b[a-z0-9]{6}\.[a-z0-9]{16}\b|\b[0-9a-f]{64}\b|[A-Za-z0-9+/]{43}=`).ReplaceAllString(line, "(secret)")
+}
+
 // digest finds the lines of a console that tell of trouble, and its last ones. Control characters of terminals are left
-// out, and so is what is secret: kubeadm prints tokens to join with.
+// out, and so is what is secret.
 func digest(console string) (trouble, recent []string) {
 	control := regexp.MustCompile(`\x1b\[[0-9;?]*[A-Za-z]|\x1b[()=>].?|[\x00-\x08\x0b-\x1f\x7f]`)
-	secret := regexp.MustCompile(`\b[a-z0-9]{6}\.[a-z0-9]{16}\b|\b[0-9a-f]{64}\b|[A-Za-z0-9+/]{43}=`)
 	telling := regexp.MustCompile(`(?i)error execution phase|\[ERROR |\berror:|\bfailed to (start|run|mount)\b|FAILED\]|^failed|` +
 		`: failed|timed out|out of memory|kernel panic|traceback|unable to|no such file|not found`)
 	var lines []string
@@ -108,7 +112,7 @@ func digest(console string) (trouble, recent []string) {
 		if line == "" {
 			continue
 		}
-		line = shorten(secret.ReplaceAllString(line, "(secret)"))
+		line = shorten(redact(line))
 		lines = append(lines, line)
 		if telling.MatchString(line) {
 			trouble = append(trouble, line)

@@ -40,6 +40,13 @@ func TestDigestOfAConsole(t *testing.T) {
 	}
 }
 
+func TestKubeadmFailuresHoldNoSecrets(t *testing.T) {
+	got := kubeadmFailure("host-1 power: on\nerror execution phase preflight: token abcdef.0123456789abcdef is not valid\n")
+	if want := "preflight: token (secret) is not valid"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestConsolesAreNamed(t *testing.T) {
 	access := lab.Access{Dir: t.TempDir()}
 	if got := whatConsolesShow(access); got != nil {

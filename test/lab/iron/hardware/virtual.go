@@ -61,7 +61,7 @@ func virtualDefaults(host *bmov1.BareMetalHost) *bmov1.HardwareDetails {
 			Manufacturer: "QEMU", ProductName: "Standard PC (Q35 + ICH9, 2009)", SerialNumber: fmt.Sprintf("VM%08X", serialNumber(host)),
 		},
 		Firmware:     bmov1.Firmware{BIOS: bmov1.BIOS{Vendor: "EDK II", Version: "QEMU OVMF", Date: "01/01/2026"}},
-		CPU:          bmov1.CPU{Arch: arch, Model: "QEMU Virtual CPU", Count: 2, Flags: []string{"aes", "avx2", "sse4_2"}},
+		CPU:          bmov1.CPU{Arch: arch, Model: "QEMU Virtual CPU", Count: 2},
 		RAMMebibytes: 2048,
 		Storage:      []bmov1.Storage{{SizeBytes: 20 * bmov1.GigaByte}},
 		NIC:          []bmov1.NIC{{MAC: first.String()}, {MAC: second.String()}},

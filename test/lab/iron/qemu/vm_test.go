@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,8 +64,9 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	if os.Getenv("EDGEMETAL_VM") == "" {
-		t.Skip("boots a virtual machine, which takes minutes without KVM: set EDGEMETAL_VM=1 to run it")
+	parts := strings.Split(os.Getenv("EDGEMETAL_VM"), ",")
+	if !slices.Contains(parts, "all") && !slices.Contains(parts, "hosts") {
+		t.Skip("boots a virtual machine, which takes minutes without KVM: run `make test-vm`, or set EDGEMETAL_VM to hosts or all")
 	}
 	root, err := tools.Root()
 	if err != nil {
@@ -195,8 +197,8 @@ func (b *bench) expect(t *testing.T, path, want string) {
 	}
 }
 
-// TestBoot takes a machine through its life: a first boot from image and config drive, a power cut, a second boot
-// from its own disk, a reboot and a shutdown by its system.
+// TestBoot takes a machine through its life: a first boot from image and config drive, a cable that is pulled and plugged in, a
+// power cut, a second boot from its own disk, and a shutdown by its system.
 func TestBoot(t *testing.T) {
 	b := newBench(t)
 	b.boot(t)
