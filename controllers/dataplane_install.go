@@ -112,7 +112,11 @@ func (r *DataplaneReconciler) await(ctx context.Context, s *dataplaneScope, rule
 	)
 	switch rule.Kind {
 	case calico.Established:
-		return apply.AwaitDefinition(s.applier.Live.RESTMapper(), rule.Name)
+		awaited, err := apply.AwaitDefinition(s.applier.Live.RESTMapper(), rule.Name)
+		if awaited != "" {
+			s.requeueAfter = retryServed // a kind is served some time after the last event of its definition
+		}
+		return awaited, err
 	case calico.Available:
 		deployment := &appsv1.Deployment{}
 		object, judge = deployment, func() string { return apply.AwaitDeployment(deployment) }

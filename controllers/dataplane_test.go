@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
@@ -185,6 +186,31 @@ func TestRolloutAwaitsTheCache(t *testing.T) {
 	}
 	if s, goOn := look("of somebody else's"); !goOn {
 		t.Errorf("waits for an object that was not applied: %s", s.condition.Message)
+	}
+}
+
+// An API server serves a kind some time after the last change of its definition, and tells nobody.
+func TestKindsThatAreNotServedAreAskedForAgain(t *testing.T) {
+	c := fake.NewClientBuilder().WithRESTMapper(meta.NewDefaultRESTMapper(nil)).Build()
+	applied, err := apply.Load(t.Context(), c, client.ObjectKey{Namespace: "ns", Name: "inventory"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rule := range []calico.Readiness{
+		{Kind: calico.Established, APIVersion: "apiextensions.k8s.io/v1", ObjectKind: "CustomResourceDefinition", Name: "tigerastatuses.operator.tigera.io"},
+		{Kind: calico.TigeraAvailable, APIVersion: "operator.tigera.io/v1", ObjectKind: "TigeraStatus", Name: "calico"},
+	} {
+		set := stepObjects{}
+		set.Ready = []calico.Readiness{rule}
+		s := &dataplaneScope{edgeCluster: &infrav1.EdgeCluster{}, memory: &siteMemory{applied: applied}, sets: []stepObjects{set}}
+		s.applier = apply.Applier{Live: c, Cache: c}
+		goOn, err := (&DataplaneReconciler{}).awaitReady(t.Context(), s, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bool(goOn) || s.requeueAfter != retryServed || !strings.Contains(s.condition.Message, "waiting for "+rule.ObjectKind+" "+rule.Name+": it ") {
+			t.Errorf("%s: goes on %t, again in %s: %s", rule.Kind, goOn, s.requeueAfter, s.condition.Message)
+		}
 	}
 }
 

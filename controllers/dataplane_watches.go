@@ -194,10 +194,11 @@ func (r *DataplaneReconciler) watchObjects(ctx context.Context, s *dataplaneScop
 }
 
 // watchKind watches a kind in the workload cluster in the form in which it is read: workloads as such, TigeraStatus as it comes, others'
-// metadata. A kind that is not served yet is left for later.
+// metadata. A kind that is not served yet is asked for again soon.
 func (r *DataplaneReconciler) watchKind(ctx context.Context, s *dataplaneScope, gvk schema.GroupVersionKind) error {
 	if _, err := s.applier.Live.RESTMapper().RESTMapping(gvk.GroupKind(), gvk.Version); err != nil {
 		if meta.IsNoMatchError(err) {
+			s.requeueAfter = retryServed
 			return nil
 		}
 		return fmt.Errorf("looking for kind %s: %w", gvk.Kind, err)
