@@ -35,8 +35,8 @@ const dataplaneVariable = "EDGEMETAL_DATAPLANE_TYPE"
 const operatorDeployment = "tigera-operator/tigera-operator"
 
 // RunWithCalico takes a lab with virtual hosts as far as a dataplane comes whose images cannot be had: its objects are
-// installed up to the operator, the conditions tell what waits, and the control plane's node agent runs and reports. It ends there, with a cluster that is
-// not ready, and to which a worker would add nothing but time.
+// installed up to the operator, the conditions tell what waits, and the control plane's node agent runs and reports. It ends there,
+// with a cluster that is not ready, and to which a worker would add nothing but time.
 func RunWithCalico(ctx context.Context, access lab.Access, dataplane string, out io.Writer) error {
 	if access.Hosts != lab.VirtualHosts {
 		return errors.New("the dataplane can be chosen on virtual hosts only: use a lab that was started with --hosts " + lab.VirtualHosts)
@@ -57,7 +57,8 @@ func RunWithCalico(ctx context.Context, access lab.Access, dataplane string, out
 	fmt.Fprintf(q.out, `
 This cluster cannot become ready here: the images of Calico cannot be had without internet, and so nothing carries its
 pods' traffic. What can be seen: the objects of %s are installed up to Calico's operator, whose pod waits for
-its image; the host has its key; and the node agent, whose image is on the host, says what is missing. On a site with images the same steps go on to a ready cluster.
+its image; the host has its key; and the node agent, whose image is on the host, says what is missing. On a site
+with images the same steps go on to a ready cluster.
 `, dataplane)
 	q.explainHosts()
 	return nil
