@@ -85,6 +85,8 @@ var _ = DescribeTable("What is rendered is taken by an API server without a word
 )
 
 // installDefinitions installs Calico's definitions: the lab's, or the genuine ones where there is a folder with them.
+// They stay for the whole suite: an API server that is asked to delete a definition moments after it came can leave it
+// deleting for minutes ("storage is (re)initializing").
 func installDefinitions(ctx context.Context) {
 	GinkgoHelper()
 	archives, err := labcharts.Pack(calico.DefaultVersion, os.Getenv(labcharts.DirVariable))
@@ -97,7 +99,6 @@ func installDefinitions(ctx context.Context) {
 		// Large ones do not fit into the annotation that others than the server would write.
 		Expect(server.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner("charts"))).To(Succeed(), object.GetName())
 	}
-	DeferCleanup(removeDefinitions, objects)
 	for _, object := range objects {
 		Eventually(func(g Gomega) {
 			g.Expect(server.Client.Get(ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
@@ -108,22 +109,7 @@ func installDefinitions(ctx context.Context) {
 	}
 }
 
-// removeDefinitions and wait until they are gone: whoever installs them next would otherwise write to those being deleted,
-// and lose them.
-func removeDefinitions(ctx context.Context, objects []*unstructured.Unstructured) {
-	GinkgoHelper()
-	for _, object := range objects {
-		Expect(server.Client.Delete(ctx, object)).To(Succeed(), object.GetName())
-	}
-	for _, object := range objects {
-		Eventually(func() error { return server.Client.Get(ctx, client.ObjectKeyFromObject(object), object) }, "1m").
-			Should(Satisfy(apierrors.IsNotFound), object.GetName())
-	}
-}
-
-var _ = Describe("Calico's definitions", Ordered, func() {
-	BeforeAll(installDefinitions)
-
+var _ = Describe("Calico's definitions", func() {
 	DescribeTable("take what is rendered for",
 		func(ctx context.Context, changes ...clusterChange) {
 			kinds := map[string]bool{}

@@ -52,9 +52,7 @@ var (
 	vxlanAlways = map[string]any{"vxlanMode": "Always", "ipipMode": "Never"}
 )
 
-var _ = Describe("A pool of a user", Serial, Ordered, func() {
-	BeforeAll(installDefinitions)
-
+var _ = Describe("A pool of a user", Serial, func() {
 	It("with VPP and WireGuard is inside the pods' range and always encapsulated", func(ctx context.Context) {
 		old := userPool("old", "10.250.0.0/16", nil)
 		mustCreate(ctx, old)

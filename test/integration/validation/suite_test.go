@@ -32,6 +32,7 @@ var _ = BeforeSuite(func(ctx context.Context) {
 	server, err = apiserver.Start(ctx)
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(server.Stop()).To(Succeed()) })
+	installDefinitions(ctx)
 })
 
 // tryCreate has the API server judge an object without storing it.
