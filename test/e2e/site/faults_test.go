@@ -62,12 +62,13 @@ var _ = Describe("A host", Ordered, func() {
 
 	It("that fails to provision is tried again, and the operator's own words are on the machine", func(ctx SpecContext) {
 		s.AddHosts(ctx, 3, 3)
-		s.Fault(ctx, 3, "fail-provision=2")
+		s.Fault(ctx, 3, "fail-provision=1000") // until everybody has seen it, however slow the machine is
 		s.Scale(ctx, workers, 1)
 		words := []string{"provisioning error", "Image provisioning failed: Failed to prepare to deploy", "errors; baremetal-operator tries again"}
 		Eventually(ctx, worker(s, infrav1.HostProvisionedCondition)).Should(beFalse(infrav1.HostErrorReason, words...))
 		Eventually(ctx, machineOfWorker(s, clusterv1.MachineInfrastructureReadyCondition)).Should(
 			beFalse(infrav1.HostErrorReason, "Image provisioning failed: Failed to prepare to deploy"))
+		s.Fault(ctx, 3, "fail-provision=1")
 		s.AwaitCluster(ctx, cluster, 2)
 		Expect(s.Host(ctx, 3).Status.OperationHistory.Provision.End.IsZero()).To(BeFalse())
 		giveBack(ctx, 3)
