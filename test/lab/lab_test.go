@@ -92,7 +92,11 @@ func refuseBadCluster(t *testing.T, l *lab.Lab) {
 	cluster := newCluster("site-1")
 	cluster.Spec = clusterv1.ClusterSpec{ControlPlaneEndpoint: clusterv1.APIEndpoint{Host: "192.0.2.10", Port: 6443}}
 	// That one of the references must be set is known to nobody but Cluster API's webhook.
-	err := l.Client().Create(t.Context(), cluster)
+	var err error
+	eventually(t, "the API server trusts the webhooks' authority", func() bool {
+		err = l.Client().Create(t.Context(), cluster)
+		return err == nil || !strings.Contains(err.Error(), "certificate signed by unknown authority")
+	})
 	if !apierrors.IsInvalid(err) && !apierrors.IsForbidden(err) {
 		t.Fatalf("creating a Cluster without references: %v, want it refused", err)
 	}
@@ -125,17 +129,24 @@ func describeCluster(t *testing.T, l *lab.Lab) {
 
 func killProvider(t *testing.T, l *lab.Lab) {
 	t.Helper()
+	status := func() *corev1.ContainerStatus {
+		pods := &corev1.PodList{}
+		err := l.Client().List(t.Context(), pods, client.MatchingLabels{clusterv1.ProviderNameLabel: "bootstrap-kubeadm"})
+		if err != nil || len(pods.Items) != 1 || len(pods.Items[0].Status.ContainerStatuses) != 1 {
+			return nil
+		}
+		return &pods.Items[0].Status.ContainerStatuses[0]
+	}
+	before := status()
+	if before == nil {
+		t.Fatal("the bootstrap provider has no pod with one container")
+	}
 	if err := l.Node().Kill("bootstrap-kubeadm"); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the bootstrap provider restarted and ready", func() bool {
-		pods := &corev1.PodList{}
-		err := l.Client().List(t.Context(), pods, client.MatchingLabels{clusterv1.ProviderNameLabel: "bootstrap-kubeadm"})
-		if err != nil || len(pods.Items) != 1 || len(pods.Items[0].Status.ContainerStatuses) != 1 {
-			return false
-		}
-		status := pods.Items[0].Status.ContainerStatuses[0]
-		return status.RestartCount == 1 && status.Ready
+		now := status()
+		return now != nil && now.RestartCount == before.RestartCount+1 && now.Ready
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net/netip"
 	"path/filepath"
+	"time"
 
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
@@ -118,7 +119,7 @@ func (l *Lab) play(ctx context.Context, o Options, m materials, proxy *services.
 		return err
 	}
 	config := l.plane.RESTConfig()
-	if _, err := envtest.InstallCRDs(config, envtest.CRDInstallOptions{CRDs: m.crds, Scheme: scheme}); err != nil {
+	if _, err := envtest.InstallCRDs(config, envtest.CRDInstallOptions{CRDs: m.crds, Scheme: scheme, MaxTime: 2 * time.Minute}); err != nil {
 		return fmt.Errorf("install the lab's CRDs: %w", err)
 	}
 	if l.api, err = client.New(config, client.Options{Scheme: scheme}); err != nil {

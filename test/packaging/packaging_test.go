@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "sigs.k8s.io/cluster-api/util/yaml"
@@ -68,7 +69,7 @@ func newSite(t *testing.T) *site {
 	if s.Client, err = client.New(p.RESTConfig(), client.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := envtest.InstallCRDs(p.RESTConfig(), envtest.CRDInstallOptions{Paths: foreignCRDs(t, box)}); err != nil {
+	if _, err := envtest.InstallCRDs(p.RESTConfig(), envtest.CRDInstallOptions{Paths: foreignCRDs(t, box), MaxTime: 2 * time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 	s.install(t)

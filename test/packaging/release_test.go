@@ -10,11 +10,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -241,6 +243,10 @@ func (s *site) accepted(t *testing.T, documents []byte) {
 			object.SetNamespace("default")
 		}
 		err := s.Create(t.Context(), object, client.DryRunAll, client.FieldValidation("Strict"))
+		// A definition is served a moment after it has been created.
+		for end := time.Now().Add(time.Minute); meta.IsNoMatchError(err) && time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+			err = s.Create(t.Context(), object, client.DryRunAll, client.FieldValidation("Strict"))
+		}
 		if err != nil {
 			t.Errorf("%s %s: %v", object.GetKind(), object.GetName(), err)
 		}

@@ -119,7 +119,7 @@ func (s *site) apply(ctx context.Context, objects ...client.Object) {
 		Expect(err).NotTo(HaveOccurred())
 		fmt.Fprintf(&manifest, "---\n%s", strings.ReplaceAll(string(data), "\nstatus: {}\n", "\n"))
 	}
-	_, err := s.RunKubectl(ctx, lab.Command{Args: []string{"apply", "-f", "-"}, Stdin: []byte(manifest.String())})
+	_, err := s.RunApply(ctx, lab.Command{Args: []string{"apply", "-f", "-"}, Stdin: []byte(manifest.String())})
 	Expect(err).NotTo(HaveOccurred())
 }
 

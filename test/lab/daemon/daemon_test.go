@@ -68,7 +68,7 @@ func TestStopEndsTheProcess(t *testing.T) {
 	if _, err := out.Read(make([]byte, 8)); err != nil { // until it holds
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := daemon.Stop(ctx, dir); err != nil {
 		t.Error(err)

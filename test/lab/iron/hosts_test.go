@@ -51,7 +51,7 @@ func TestHostLifecycle(t *testing.T) {
 	}
 
 	m.change(t, "host-1", withPayload)
-	eventually(t, "provisioning waits for the Secrets", 10*time.Second, func(ctx context.Context) error {
+	eventually(t, "provisioning waits for the Secrets", time.Minute, func(ctx context.Context) error {
 		host, err := m.host(ctx, "host-1")
 		if err == nil && (host.Status.Provisioning.State != bmov1.StateProvisioning || host.Status.ErrorType != "") {
 			err = fmt.Errorf("status %+v", host.Status)
@@ -69,7 +69,7 @@ func TestHostLifecycle(t *testing.T) {
 	m.awaitConsole(t, "host-1", "cloud-init: finished")
 
 	m.change(t, "host-1", func(h *bmov1.BareMetalHost) { h.Annotations[bmov1.RebootAnnotationPrefix] = "" })
-	eventually(t, "reboot runs bootcmd again and nothing else", 20*time.Second, func(ctx context.Context) error {
+	eventually(t, "reboot runs bootcmd again and nothing else", time.Minute, func(ctx context.Context) error {
 		console := m.console(t, "host-1")
 		if strings.Count(console, "this is a boot") != 2 || strings.Count(console, "status 127") != 1 {
 			return fmt.Errorf("console:\n%s", console)
@@ -103,7 +103,7 @@ func TestHostLifecycle(t *testing.T) {
 	if err := m.Delete(t.Context(), host); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "host is gone, and its Secret can go", 20*time.Second, func(ctx context.Context) error {
+	eventually(t, "host is gone, and its Secret can go", time.Minute, func(ctx context.Context) error {
 		if _, err := m.host(ctx, "host-1"); !apierrors.IsNotFound(err) {
 			return fmt.Errorf("the host is there, or cannot be read: %w", errors.Join(err, errors.New("want not found")))
 		}

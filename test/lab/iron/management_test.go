@@ -55,7 +55,7 @@ func newManager(t *testing.T) *manager {
 		t.Fatal(err)
 	}
 	environment := &envtest.Environment{
-		BinaryAssetsDirectory: assets, CRDs: crds, ControlPlaneStartTimeout: 3 * time.Minute, ControlPlaneStopTimeout: time.Minute,
+		BinaryAssetsDirectory: assets, CRDs: crds, CRDInstallOptions: envtest.CRDInstallOptions{MaxTime: 2 * time.Minute}, ControlPlaneStartTimeout: 3 * time.Minute, ControlPlaneStopTimeout: time.Minute,
 	}
 	config, err := environment.Start()
 	if err != nil {
@@ -155,7 +155,7 @@ func inState(state bmov1.ProvisioningState) func(*bmov1.BareMetalHost) bool {
 
 func (m *manager) change(t *testing.T, name string, change func(*bmov1.BareMetalHost)) {
 	t.Helper()
-	eventually(t, "change of "+name, 10*time.Second, func(ctx context.Context) error {
+	eventually(t, "change of "+name, time.Minute, func(ctx context.Context) error {
 		host, err := m.host(ctx, name)
 		if err != nil {
 			return err
@@ -183,7 +183,7 @@ func (m *manager) console(t *testing.T, name string) string {
 
 func (m *manager) awaitConsole(t *testing.T, name, text string) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("console of %s says %q", name, text), 20*time.Second, func(context.Context) error {
+	eventually(t, fmt.Sprintf("console of %s says %q", name, text), time.Minute, func(context.Context) error {
 		if console := m.console(t, name); !strings.Contains(console, text) {
 			return fmt.Errorf("it says:\n%s", console)
 		}

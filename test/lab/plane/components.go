@@ -121,7 +121,7 @@ func apiServerProcess(c Config, chosen ports, creds *credentials, egress string,
 	}
 }
 
-func controllerManagerProcess(c Config, chosen ports, creds *credentials, kubeconfig string, client kubernetes.Interface) Process {
+func controllerManagerProcess(c Config, creds *credentials, kubeconfig string, client kubernetes.Interface) Process {
 	return Process{
 		Name: "kube-controller-manager",
 		Path: c.ControllerManager,
@@ -129,9 +129,7 @@ func controllerManagerProcess(c Config, chosen ports, creds *credentials, kubeco
 			"--kubeconfig=" + kubeconfig,
 			"--authentication-kubeconfig=" + kubeconfig,
 			"--authorization-kubeconfig=" + kubeconfig,
-			"--bind-address=" + loopback,
-			"--secure-port=" + strconv.Itoa(chosen.ControllerManager),
-			"--cert-dir=" + filepath.Join(c.Dir, "kube-controller-manager"),
+			"--secure-port=0", // nobody asks it anything
 			"--root-ca-file=" + creds.path("ca.crt"),
 			"--service-account-private-key-file=" + creds.path("tokens.key"),
 			"--cluster-signing-cert-file=" + creds.path("ca.crt"),

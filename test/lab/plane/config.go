@@ -9,10 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 )
 
 // Config says where a control plane lives and what it is made of.
@@ -39,27 +39,35 @@ const (
 )
 
 type ports struct {
-	EtcdClient        int `json:"etcdClient"`
-	EtcdPeer          int `json:"etcdPeer"`
-	APIServer         int `json:"apiServer"`
-	ControllerManager int `json:"controllerManager"`
+	EtcdClient int `json:"etcdClient"`
+	EtcdPeer   int `json:"etcdPeer"`
+	APIServer  int `json:"apiServer"`
 }
 
-// FreePorts finds n TCP ports that are free on 127.0.0.1 now. They are distinct, but another program
-// may take one before the caller does.
+// Ports are chosen below those that the kernel gives to listeners on port 0 and to connections (32768 and up), one after the
+// other, from a place that depends on the process: nobody gets one of them by chance between the choice and its use.
+const lowestPort, highestPort = 20000, 31999
+
+var nextPort atomic.Int64
+
+func init() { nextPort.Store(int64(os.Getpid()) * 100) }
+
+// FreePorts finds n TCP ports that are free on 127.0.0.1 now. They are distinct, but another program that chooses its port
+// itself may take one before the caller does.
 func FreePorts(n int) ([]int, error) {
 	var found []int
-	for range n {
-		listener, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.MustParseAddrPort(loopback+":0")))
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
+	var err error
+	for tries := 0; len(found) < n; tries++ {
+		if tries > highestPort-lowestPort {
+			return nil, fmt.Errorf("find %d free ports between %d and %d: %w", n, lowestPort, highestPort, err)
+		}
+		port := lowestPort + int(nextPort.Add(1)%(highestPort-lowestPort+1))
+		var listener *net.TCPListener
+		if listener, err = net.ListenTCP("tcp", &net.TCPAddr{IP: net.ParseIP(loopback), Port: port}); err != nil {
+			continue
 		}
 		defer listener.Close() // only at the end, so that no port is found twice
-		addr, err := netip.ParseAddrPort(listener.Addr().String())
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		found = append(found, int(addr.Port()))
+		found = append(found, port)
 	}
 	return found, nil
 }
@@ -75,11 +83,11 @@ func choosePorts(ctx context.Context, dir string) (ports, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return ports{}, fmt.Errorf("read the ports of the control plane: %w", err)
 	}
-	found, err := FreePorts(4)
+	found, err := FreePorts(3)
 	if err != nil {
 		return ports{}, err
 	}
-	fresh := ports{EtcdClient: found[0], EtcdPeer: found[1], APIServer: found[2], ControllerManager: found[3]}
+	fresh := ports{EtcdClient: found[0], EtcdPeer: found[1], APIServer: found[2]}
 	if data, err = json.Marshal(fresh); err != nil {
 		return ports{}, fmt.Errorf("encode the ports of the control plane: %w", err)
 	}
@@ -91,7 +99,7 @@ func choosePorts(ctx context.Context, dir string) (ports, error) {
 
 func allFree(ctx context.Context, p ports) bool {
 	var config net.ListenConfig
-	for _, port := range []int{p.EtcdClient, p.EtcdPeer, p.APIServer, p.ControllerManager} {
+	for _, port := range []int{p.EtcdClient, p.EtcdPeer, p.APIServer} {
 		listener, err := config.Listen(ctx, "tcp", hostPort(port))
 		if err != nil {
 			return false

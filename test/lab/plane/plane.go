@@ -68,7 +68,7 @@ func (p *Plane) boot(ctx context.Context, c Config, chosen ports, creds *credent
 	for _, process := range []Process{
 		etcdProcess(c, chosen, creds),
 		apiServerProcess(c, chosen, creds, egress, client),
-		controllerManagerProcess(c, chosen, creds, controllers, client),
+		controllerManagerProcess(c, creds, controllers, client),
 	} {
 		running, err := Start(ctx, process)
 		if err != nil {

@@ -38,9 +38,13 @@ func (v *View) step() Outcome {
 	if out, decided := v.detached(); decided {
 		return out
 	}
-	if v.Attached != nil && *v.Attached < v.Latencies.Register {
-		// Ironic has to be told of the host anew before anything can be done to it.
-		return v.wait(v.Latencies.Register - *v.Attached)
+	// Ironic has to be told of the host anew before anything can be done to it.
+	settle := v.Latencies.Register
+	if !v.Host.DeletionTimestamp.IsZero() {
+		settle = max(settle, moved)
+	}
+	if v.Attached != nil && *v.Attached < settle {
+		return v.wait(settle - *v.Attached)
 	}
 	if out, decided := v.registered(); decided {
 		return out
@@ -192,8 +196,8 @@ func (v *View) registered() (Outcome, bool) {
 // badCredentials is a missing or incomplete BMC Secret. Like the operator it counts up with each look.
 func (v *View) badCredentials() Outcome {
 	if v.Host.Status.ErrorMessage == v.CredentialsProblem && v.Host.Status.ErrorCount >= maxAttempts {
-		// Nothing new to write; the Secret is watched.
-		return Outcome{After: steady}
+		// Nothing new to write. A Secret without the operator's label is not watched.
+		return Outcome{After: unlabelled}
 	}
 	out := v.fail(bmov1.RegistrationError, v.CredentialsProblem)
 	out.Events = []Event{{Reason: "BMCCredentialError", Message: v.CredentialsProblem}}

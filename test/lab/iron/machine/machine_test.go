@@ -66,7 +66,7 @@ func deploy(t *testing.T, rack *Rack, key types.NamespacedName, userData string)
 
 func awaitConsole(t *testing.T, dir, text string, times int) string {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		content, err := os.ReadFile(filepath.Join(dir, "console.log"))
 		if err == nil && strings.Count(string(content), text) >= times {

@@ -118,7 +118,9 @@ func playMonitor(conn net.Conn, disk *os.File) {
 		case "system_powerdown":
 			if _, err := os.Stat("stubborn"); err != nil {
 				fmt.Fprintln(disk, "shutdown")
-				time.AfterFunc(50*time.Millisecond, func() { syscall.Exit(0) })
+				fmt.Fprintln(conn, `{"return": {}}`)
+				time.Sleep(50 * time.Millisecond)
+				syscall.Exit(0)
 			}
 		case "set_link":
 			if bytes.Contains(lines.Bytes(), []byte("net9")) {

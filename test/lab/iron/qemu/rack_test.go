@@ -206,7 +206,7 @@ func TestMachineThatEndsByItself(t *testing.T) {
 		t.Errorf("an error of the monitor is %v", err)
 	}
 	_ = rack.SetLink(t.Context(), host1(), 9, false) // on which the played machine ends
-	for end := time.Now().Add(10 * time.Second); rack.PoweredOn(host1()); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); rack.PoweredOn(host1()); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the machine is still on")
 		}

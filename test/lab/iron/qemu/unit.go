@@ -129,11 +129,13 @@ func (u *unit) watch(running *plane.Running) {
 		return
 	}
 	u.running, u.state.PoweredOn = nil, false
-	u.note("power: off by itself, QEMU ended with " + running.Err().Error())
+	u.note(endedByItself(running.Err()))
 	if err := u.save(); err != nil {
 		u.log.Error(err, "A machine's state is not saved", "machine", u.key)
 	}
 }
+
+func endedByItself(err error) string { return "power: off by itself, QEMU ended with " + err.Error() }
 
 // halt cuts the power. QEMU gets to write what it holds of the disk's format; what the guest had not written is
 // lost. The caller holds the lock.
@@ -143,6 +145,10 @@ func (u *unit) halt(reason string) {
 	}
 	running := u.running
 	u.running = nil
+	if err := running.Err(); err != nil { // watch has not come to it yet
+		u.note(endedByItself(err))
+		return
+	}
 	running.Stop()
 	u.note("power: off, " + reason)
 }
