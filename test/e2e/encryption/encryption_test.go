@@ -26,7 +26,7 @@ const (
 	cluster = "edge-1"
 	workers = cluster + "-workers"
 	// promptly is how soon a node that loses its encryption is seen and tainted.
-	promptly = 15 * time.Second
+	promptly = time.Minute
 )
 
 var _ = Describe("A cluster with required encryption", Ordered, func() {

@@ -164,7 +164,7 @@ func restartVPPPod(ctx context.Context, s *stage.Site, node string) {
 	Expect(s.Workload(ctx, cluster).Delete(ctx, s.PodOn(ctx, cluster, node, vppNamespace))).To(Succeed())
 }
 
-// healthCheck is that of docs/troubleshooting.md, in a hurry.
+// healthCheck is that of docs/troubleshooting.md, in a hurry; but a new node takes ten seconds to prove itself.
 func healthCheck(namespace string) string {
 	return fmt.Sprintf(`apiVersion: cluster.x-k8s.io/v1beta2
 kind: MachineHealthCheck
@@ -176,7 +176,7 @@ spec:
   checks:
     nodeStartupTimeoutSeconds: 3600
     unhealthyNodeConditions:
-    - {type: %s, status: "False", timeoutSeconds: 10}
+    - {type: %s, status: "False", timeoutSeconds: 45}
   remediation:
     triggerIf: {unhealthyLessThanOrEqualTo: 1}
 `, namespace, cluster, workers, encryption.NodeCondition)

@@ -52,10 +52,12 @@ var _ = Describe("A host", Ordered, func() {
 	}
 
 	It("that is slow is waited for", func(ctx SpecContext) {
-		s.AddHost(ctx, 2, "slow=3s")
+		s.AddHost(ctx, 2, "slow=1h") // until everybody has seen it, however slow the machine is
 		s.Scale(ctx, workers, 1)
 		Eventually(ctx, worker(s, infrav1.HostClaimedCondition)).Should(beFalse(infrav1.NoHostMatchesReason, "2 seen", "1 in use", "1 not yet available"))
+		s.Fault(ctx, 2, "slow=10s")
 		Eventually(ctx, worker(s, infrav1.HostProvisionedCondition)).Should(beFalse(infrav1.HostProvisioningReason, "host-2 is provisioning"))
+		s.Fault(ctx, 2, "")
 		s.AwaitCluster(ctx, cluster, 2)
 		giveBack(ctx, 2)
 	}, SpecTimeout(stage.Limit))

@@ -29,7 +29,7 @@ var _ = Describe("A cluster of a ClusterClass", Ordered, func() {
 	}, NodeTimeout(stage.Limit))
 
 	It("passes a dry run on the server", func(ctx SpecContext) {
-		printed, err := s.RunKubectl(ctx, lablib.Command{
+		printed, err := s.RunApply(ctx, lablib.Command{
 			Args: []string{"apply", "--dry-run=server", "-f", "-"}, Stdin: []byte(s.Generate(ctx, order)),
 		})
 		Expect(err).NotTo(HaveOccurred())

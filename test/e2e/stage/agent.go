@@ -61,7 +61,7 @@ func (s *Site) Flows(ctx context.Context, cluster string) []lab.Flow {
 
 func agentMetrics(ctx context.Context, node corev1.Node) []byte {
 	GinkgoHelper()
-	content := fetch(ctx, "http://"+net.JoinHostPort(node.Status.Addresses[0].Address, agentMetricsPort)+"/metrics", "")
+	content := fetch(ctx, Default, "http://"+net.JoinHostPort(node.Status.Addresses[0].Address, agentMetricsPort)+"/metrics", "")
 	Expect(content).To(ContainSubstring("edge"), "metrics of the agent on %s", node.Name)
 	return content
 }
@@ -76,25 +76,27 @@ func (s *Site) managerMetrics(ctx context.Context) []byte {
 	DeferCleanup(func(ctx context.Context) { s.Do(ctx, "delete", "clusterrolebinding,clusterrole", reader) })
 	s.Do(ctx, "create", "clusterrole", reader, "--verb=get", "--non-resource-url=/metrics")
 	s.Do(ctx, "create", "clusterrolebinding", reader, "--clusterrole="+reader, "--serviceaccount="+s.Namespace+":"+reader)
-	content := fetch(ctx, "https://"+address+"/metrics", strings.TrimSpace(s.Do(ctx, "create", "token", reader)))
+	token := strings.TrimSpace(s.Do(ctx, "create", "token", reader))
+	var content []byte
+	Eventually(ctx, func(g Gomega) { content = fetch(ctx, g, "https://"+address+"/metrics", token) }).Should(Succeed()) // once it is bound
 	Expect(content).To(ContainSubstring("controller_runtime_reconcile_total"), "the manager's metrics")
 	return content
 }
 
 // fetch reads what a server answers. Its certificate is not checked: it signed it itself.
-func fetch(ctx context.Context, url, token string) []byte {
+func fetch(ctx context.Context, g Gomega, url, token string) []byte {
 	GinkgoHelper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	Expect(err).NotTo(HaveOccurred())
+	g.Expect(err).NotTo(HaveOccurred())
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
 	response, err := (&http.Client{Transport: transport}).Do(request)
-	Expect(err).NotTo(HaveOccurred())
+	g.Expect(err).NotTo(HaveOccurred())
 	defer response.Body.Close()
 	content, err := io.ReadAll(response.Body)
-	Expect(err).NotTo(HaveOccurred())
-	Expect(response.StatusCode).To(Equal(http.StatusOK), "%s: %s", url, content)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(response.StatusCode).To(Equal(http.StatusOK), "%s: %s", url, content)
 	return content
 }

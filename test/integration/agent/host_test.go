@@ -36,7 +36,7 @@ import (
 )
 
 // shown is how long a change may take until the Node tells it.
-const shown = 15 * time.Second
+const shown = time.Minute
 
 // startServer runs an API server without anything of ours, and returns an administrator's access, also as a kubeconfig file.
 func startServer(t *testing.T) (config *rest.Config, kubeconfig string) {
@@ -49,7 +49,7 @@ func startServer(t *testing.T) (config *rest.Config, kubeconfig string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	environment := &envtest.Environment{BinaryAssetsDirectory: assets}
+	environment := &envtest.Environment{BinaryAssetsDirectory: assets, ControlPlaneStartTimeout: 3 * time.Minute, ControlPlaneStopTimeout: time.Minute}
 	config, err = environment.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -192,6 +192,15 @@ func (h *host) createNode(number byte) {
 	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: h.address.String()}}
 	node.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()}}
 	if _, err := h.client.CoreV1().Nodes().UpdateStatus(h.t.Context(), node, metav1.UpdateOptions{}); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// becomeReady as if the Node had become ready now.
+func (h *host) becomeReady() {
+	h.t.Helper()
+	patch := fmt.Sprintf(`{"status":{"conditions":[{"type":"Ready","status":"True","lastTransitionTime":%q}]}}`, time.Now().UTC().Format(time.RFC3339))
+	if _, err := h.client.CoreV1().Nodes().Patch(context.Background(), h.name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status"); err != nil {
 		h.t.Fatal(err)
 	}
 }

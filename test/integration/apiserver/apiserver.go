@@ -87,6 +87,8 @@ func start(ctx context.Context, root string, crds []string) (*Server, error) {
 		CRDDirectoryPaths:     crds,
 		ErrorIfCRDPathMissing: true,
 		CRDInstallOptions:     envtest.CRDInstallOptions{MaxTime: 2 * time.Minute},
+
+		ControlPlaneStartTimeout: 3 * time.Minute, ControlPlaneStopTimeout: time.Minute,
 	}
 	config, err := environment.Start()
 	if err != nil {

@@ -380,7 +380,7 @@ func join(t *testing.T, a, b *node, addressA, addressB string) {
 		n.run("ip addr add " + address + " dev uplink0")
 		n.run("ip link set uplink0 up")
 	}
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for !strings.Contains(a.run("ip -o link show uplink0"), "state UP") {
 		if time.Now().After(deadline) {
 			t.Fatal("the link does not come up")

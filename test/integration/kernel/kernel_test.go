@@ -107,7 +107,7 @@ func allowed() []packet {
 
 func (p pair) seen(t *testing.T, total int64) wire {
 	t.Helper()
-	deadline := time.Now().Add(2 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for {
 		w := p.b.ask(request{Seen: true}).Seen
 		if w.IPIP+w.VXLAN+w.Pods+w.WireGuard+w.Other >= total || time.Now().After(deadline) {

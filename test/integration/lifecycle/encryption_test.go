@@ -182,7 +182,7 @@ var _ = Describe("The encryption of a machine", func() {
 		By("becoming encrypted")
 		good := proved()
 		s.report(ctx, "a", good)
-		Eventually(of).WithTimeout(5 * time.Second).Should(And(beTrue(), HaveField("Reason", encryption.ReasonEncrypted), HaveField("Message", "2 of 2 peers"),
+		Eventually(of).Should(And(beTrue(), HaveField("Reason", encryption.ReasonEncrypted), HaveField("Message", "2 of 2 peers"),
 			HaveField("LastTransitionTime.Unix()", good.LastTransitionTime.Unix())))
 		Eventually(s.condition(ctx, "m", infrav1.ReadyCondition)).Should(beTrue())
 		Eventually(s.eventsOf(ctx)).Should(ContainElement(encryption.ReasonEncrypted + ": 2 of 2 peers"))
@@ -199,7 +199,7 @@ var _ = Describe("The encryption of a machine", func() {
 
 		By("losing it")
 		s.report(ctx, "a", unproved(encryption.ReasonPeerKeyUnknown, "worker-2 publishes no key"))
-		Eventually(of).WithTimeout(5 * time.Second).Should(waitFor(encryption.ReasonPeerKeyUnknown, "worker-2 publishes no key"))
+		Eventually(of).Should(waitFor(encryption.ReasonPeerKeyUnknown, "worker-2 publishes no key"))
 		Eventually(s.condition(ctx, "m", infrav1.ReadyCondition)).Should(waitFor(encryption.ReasonPeerKeyUnknown))
 		Eventually(s.eventsOf(ctx)).Should(ContainElement(encryption.ReasonPeerKeyUnknown + ": worker-2 publishes no key"))
 
@@ -213,7 +213,7 @@ var _ = Describe("The encryption of a machine", func() {
 
 	It("is not known any more when its agent falls silent or its host is started again, for all who look at the Node", func(ctx context.Context) {
 		s := newSite(ctx)
-		s.reportTimeout = 8 * time.Second
+		s.reportTimeout = 15 * time.Second
 		s.startManager(ctx)
 		s.addCluster(ctx, clusterName, encrypted(infrav1.DataplaneCalicoVPP, infrav1.EncryptionRequired))
 		s.addHost(ctx, "a", 1, nil)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"time"
 
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	. "github.com/onsi/ginkgo/v2"
@@ -76,7 +77,7 @@ func (m *mortal) expectAllLinked(ctx context.Context, machines []string) {
 			g.Expect(server.Client.Get(ctx, m.key(name), machine)).To(Succeed())
 			g.Expect(conditions.IsTrue(machine, infrav1.ReadyCondition)).To(BeTrue(), "%s: %s", name, conditions.GetMessage(machine, infrav1.ReadyCondition))
 		}
-	}).Should(Succeed())
+	}).WithTimeout(5 * time.Minute).Should(Succeed())
 }
 
 // expectAllGone waits until the machines are gone, while managers die.
@@ -147,6 +148,7 @@ func liveThrough(ctx context.Context, machines int, lives []int) int {
 		m.expectFree(ctx, host, before)
 	}
 	Expect(m.ipam.Taken(poolName)).To(BeZero())
+	m.revive(ctx) // It may have died of its very last write.
 	AddReportEntry("Managers killed", fmt.Sprint(m.deaths))
 	return m.deaths
 }

@@ -8,6 +8,7 @@ package validation
 import (
 	"context"
 	"testing"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -24,6 +25,7 @@ var server *apiserver.Server
 
 func TestValidation(t *testing.T) {
 	RegisterFailHandler(Fail)
+	SetDefaultEventuallyTimeout(time.Minute) // An API server looks for new policies once a second.
 	RunSpecs(t, "Validation")
 }
 
