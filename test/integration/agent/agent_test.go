@@ -19,7 +19,7 @@ func TestAgent(t *testing.T) {
 	encrypted := func(t *testing.T) {
 		t.Helper()
 		for _, h := range []*host{a, b} {
-			h.await(encryption.ReasonEncrypted, time.Minute)
+			h.await(encryption.ReasonEncrypted)
 		}
 		for _, pair := range [][2]*host{{a, b}, {b, a}} {
 			if v := pair[0].send(pair[1]); v.Outcome != fakevpp.Encrypted {
@@ -37,7 +37,7 @@ func TestAgent(t *testing.T) {
 	})
 	t.Run("a peer that Calico has lost", func(t *testing.T) {
 		a.vpp.DropPeer(b.key.PublicKey().String())
-		if c := a.await(encryption.ReasonPeerMissing, shown); !strings.Contains(c.Message, b.name) {
+		if c := a.await(encryption.ReasonPeerMissing); !strings.Contains(c.Message, b.name) {
 			t.Errorf("the message does not name %s: %s", b.name, c.Message)
 		}
 		a.restartVPP()
@@ -46,7 +46,7 @@ func TestAgent(t *testing.T) {
 	t.Run("a peer whose key Calico does not know", func(t *testing.T) {
 		a.withhold(b.name)
 		a.restartVPP()
-		if c := a.await(encryption.ReasonPlaintextTunnel, shown); !strings.Contains(c.Message, b.name) {
+		if c := a.await(encryption.ReasonPlaintextTunnel); !strings.Contains(c.Message, b.name) {
 			t.Errorf("the message does not name %s: %s", b.name, c.Message)
 		}
 		if v := a.send(b); v.Outcome != fakevpp.Dropped {
@@ -60,8 +60,8 @@ func TestAgent(t *testing.T) {
 	})
 	t.Run("a key that is withdrawn", func(t *testing.T) {
 		b.annotate(encryption.PublicKeyAnnotation, "")
-		b.await(encryption.ReasonKeyNotPublished, shown)
-		if c := a.await(encryption.ReasonPeerKeyUnknown, shown); !strings.Contains(c.Message, b.name) {
+		b.await(encryption.ReasonKeyNotPublished)
+		if c := a.await(encryption.ReasonPeerKeyUnknown); !strings.Contains(c.Message, b.name) {
 			t.Errorf("the message does not name %s: %s", b.name, c.Message)
 		}
 		b.annotate(encryption.PublicKeyAnnotation, b.key.PublicKey().String())
@@ -81,7 +81,7 @@ func TestAgent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c := a.await(encryption.ReasonTunnelDuplicate, shown); !strings.Contains(c.Message, name) {
+		if c := a.await(encryption.ReasonTunnelDuplicate); !strings.Contains(c.Message, name) {
 			t.Errorf("the message does not name %s: %s", name, c.Message)
 		}
 		if _, err := a.vpp.CLI("wireguard delete " + name); err != nil {
@@ -112,7 +112,7 @@ func TestAgent(t *testing.T) {
 		if err := b.vpp.SetPolling("host-uplink0", true); err != nil {
 			t.Fatal(err)
 		}
-		b.await(encryption.ReasonRxModeWrong, shown)
+		b.await(encryption.ReasonRxModeWrong)
 		if err := b.vpp.SetPolling("host-uplink0", false); err != nil {
 			t.Fatal(err)
 		}
@@ -139,7 +139,7 @@ func TestAgent(t *testing.T) {
 				t.Fatal("Calico's agent does not add its peer:\n" + peers)
 			}
 		}
-		before := a.await(encryption.ReasonEncrypted, shown)
+		before := a.await(encryption.ReasonEncrypted)
 		b.becomeReady() // A handshake with a node that has just become ready is awaited.
 		a.startAgent()
 		after, deadline := before, time.Now().Add(shown)
@@ -148,7 +148,7 @@ func TestAgent(t *testing.T) {
 				t.Fatal("the new agent does not tell that it is there")
 			}
 			time.Sleep(50 * time.Millisecond)
-			after = a.await(encryption.ReasonEncrypted, shown)
+			after = a.await(encryption.ReasonEncrypted)
 		}
 		if !after.LastTransitionTime.Equal(&before.LastTransitionTime) {
 			t.Errorf("a restart of the agent changed the condition: %+v became %+v", before, after)
@@ -156,11 +156,11 @@ func TestAgent(t *testing.T) {
 		encrypted(t)
 	})
 	t.Run("a node joins", func(t *testing.T) {
-		before := a.await(encryption.ReasonEncrypted, shown).LastTransitionTime
+		before := a.await(encryption.ReasonEncrypted).LastTransitionTime
 		c := newHost(t, config, wire, 13)
-		c.await(encryption.ReasonEncrypted, time.Minute)
-		a.await(encryption.ReasonEncrypted, shown)
-		if after := a.await(encryption.ReasonEncrypted, shown).LastTransitionTime; !after.Equal(&before) {
+		c.await(encryption.ReasonEncrypted)
+		a.await(encryption.ReasonEncrypted)
+		if after := a.await(encryption.ReasonEncrypted).LastTransitionTime; !after.Equal(&before) {
 			t.Errorf("a node that joins took %s out of service", a.name)
 		}
 		if v := c.send(a); v.Outcome != fakevpp.Encrypted {

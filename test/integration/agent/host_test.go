@@ -251,7 +251,7 @@ func (h *host) node() *corev1.Node {
 }
 
 // await waits until the Node tells the reason and has or has not got the taint, and returns the condition.
-func (h *host) await(reason string, within time.Duration) corev1.NodeCondition {
+func (h *host) await(reason string) corev1.NodeCondition {
 	h.t.Helper()
 	started := time.Now()
 	for {
@@ -265,7 +265,7 @@ func (h *host) await(reason string, within time.Duration) corev1.NodeCondition {
 			h.t.Logf("%s: %s after %v: %s", h.name, reason, time.Since(started).Round(10*time.Millisecond), node.Status.Conditions[i].Message)
 			return node.Status.Conditions[i]
 		}
-		if time.Since(started) > within {
+		if time.Since(started) > shown {
 			h.t.Fatalf("%s: want %s, got %+v, taints %+v", h.name, reason, node.Status.Conditions, node.Spec.Taints)
 		}
 		time.Sleep(50 * time.Millisecond)

@@ -97,15 +97,15 @@ func TestProcess(t *testing.T) {
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	a.await(encryption.ReasonEncrypted, time.Minute)
-	b.await(encryption.ReasonEncrypted, time.Minute)
+	a.await(encryption.ReasonEncrypted)
+	b.await(encryption.ReasonEncrypted)
 
 	checkAnswers(t, a, address)
 	checkStatus(t, a, b, binary, runDir)
 	measure(t, command.Process.Pid)
 
 	b.annotate(encryption.PublicKeyAnnotation, "")
-	a.await(encryption.ReasonPeerKeyUnknown, shown)
+	a.await(encryption.ReasonPeerKeyUnknown)
 	if out, err := exec.CommandContext(t.Context(), binary, "status", "--run-dir="+runDir).Output(); exitCode(err) != 2 || !strings.Contains(string(out), encryption.ReasonPeerKeyUnknown) {
 		t.Errorf("status ends with %v:\n%s", err, out)
 	}

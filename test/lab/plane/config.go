@@ -48,9 +48,7 @@ type ports struct {
 // other, from a place that depends on the process: nobody gets one of them by chance between the choice and its use.
 const lowestPort, highestPort = 20000, 31999
 
-var nextPort atomic.Int64
-
-func init() { nextPort.Store(int64(os.Getpid()) * 100) }
+var portsTried atomic.Int64 //nolint:gochecknoglobals // Two callers in a process must not be given the same port before one of them uses it.
 
 // FreePorts finds n TCP ports that are free on 127.0.0.1 now. They are distinct, but another program that chooses its port
 // itself may take one before the caller does.
@@ -61,7 +59,7 @@ func FreePorts(n int) ([]int, error) {
 		if tries > highestPort-lowestPort {
 			return nil, fmt.Errorf("find %d free ports between %d and %d: %w", n, lowestPort, highestPort, err)
 		}
-		port := lowestPort + int(nextPort.Add(1)%(highestPort-lowestPort+1))
+		port := lowestPort + int((int64(os.Getpid())*100+portsTried.Add(1))%(highestPort-lowestPort+1))
 		var listener *net.TCPListener
 		if listener, err = net.ListenTCP("tcp", &net.TCPAddr{IP: net.ParseIP(loopback), Port: port}); err != nil {
 			continue
