@@ -248,22 +248,27 @@ func TestManyEvents(t *testing.T) {
 	})
 }
 
-// TestHurry looks again soon while the guard is missing, and as always when something is in its way.
+// TestHurry looks again soon while the guard or the tunnel is missing, and as always when something is in the guard's way.
 func TestHurry(t *testing.T) {
+	guard := func(g encryption.Guard) func(*encryption.Observation) {
+		return func(o *encryption.Observation) { o.Guard, o.Uplink = g, encryption.Interface{} }
+	}
 	for name, c := range map[string]struct {
-		guard encryption.Guard
-		gap   time.Duration
+		change func(*encryption.Observation)
+		gap    time.Duration
 	}{
-		"in force":           {encryption.Guard{Present: true, InForce: true, Early: true}, interval},
-		"not in force":       {encryption.Guard{Present: true, Early: true}, hurriedInterval},
-		"cannot be in force": {encryption.Guard{Early: true, Problem: "no acl plugin"}, interval},
+		"guard in force":           {guard(encryption.Guard{Present: true, InForce: true, Early: true}), interval},
+		"guard not in force":       {guard(encryption.Guard{Present: true, Early: true}), hurriedInterval},
+		"guard cannot be in force": {guard(encryption.Guard{Early: true, Problem: "no acl plugin"}), interval},
+		"no tunnel":                {func(o *encryption.Observation) { o.Tunnels = nil }, hurriedInterval},
+		"two tunnels":              {func(o *encryption.Observation) { o.Tunnels = append(slices.Clone(o.Tunnels), o.Tunnels[0]) }, interval},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, backend := newAPIServer(t, testNode("a", "keyA", time.Now())), newFakeBackend(provedVPP())
 				startAgent(t, s, backend)
 				s.awaitProved()
-				backend.set(func(o *encryption.Observation) { o.Guard, o.Uplink = c.guard, encryption.Interface{} })
+				backend.set(c.change)
 				time.Sleep(15 * time.Second)
 				looks := backend.looked()
 				if gap := looks[len(looks)-1].Sub(looks[len(looks)-2]); gap != c.gap {

@@ -35,8 +35,8 @@ import (
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/tools"
 )
 
-// shown is how long a change may take until the Node tells it.
-const shown = time.Minute
+// shown is how long a change may take until the Node tells it; less than agent.Grace, so that what must be told at once is.
+const shown = 45 * time.Second
 
 // startServer runs an API server without anything of ours, and returns an administrator's access, also as a kubeconfig file.
 func startServer(t *testing.T) (config *rest.Config, kubeconfig string) {

@@ -96,19 +96,20 @@ func (m *Manager) Wait() error {
 
 // Stop the manager and wait for its end.
 func (m *Manager) Stop() error {
+	before := hangingClusterCaches()
 	m.Kill()
 	err := m.Wait()
-	if errors.Is(err, context.DeadlineExceeded) && clusterCacheHangs() {
+	if errors.Is(err, context.DeadlineExceeded) && hangingClusterCaches() > before {
 		return nil
 	}
 	return err
 }
 
-// clusterCacheHangs tells whether a ClusterCache that has just connected to a workload cluster wants to tell a controller so
-// that has ended meanwhile: nobody reads its channel any more, and a manager waits in vain for it to end.
-func clusterCacheHangs() bool {
+// hangingClusterCaches counts those in this process that have connected to a workload cluster and want to tell a controller so
+// that has ended meanwhile: nobody reads its channel any more, and a manager waits in vain for its ClusterCache to end.
+func hangingClusterCaches() int {
 	stacks := make([]byte, 16<<20)
-	return bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte(").sendEventsToClusterSources("))
+	return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte(").sendEventsToClusterSources("))
 }
 
 func newManager(o Options) (ctrl.Manager, error) {

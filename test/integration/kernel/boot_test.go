@@ -70,6 +70,7 @@ func TestBootGuard(t *testing.T) {
 
 	// A pod of this host is reached, also by the host.
 	p.a.run("ip link add cali1 type veth peer name eth1")
+	p.a.run("ip link set cali1 addrgenmode none") // It is to send nothing of its own.
 	p.a.run("ip link set cali1 up")
 	p.a.run("ip link set eth1 up")
 	p.a.run("ip route add 10.244.1.7/32 dev cali1")

@@ -88,7 +88,7 @@ func (m *mortal) expectAllGone(ctx context.Context, machines []string) {
 		left := &infrav1.EdgeMachineList{}
 		g.Expect(server.Client.List(ctx, left, client.InNamespace(m.namespace))).To(Succeed())
 		g.Expect(left.Items).To(BeEmpty())
-	}).Should(Succeed())
+	}).WithTimeout(5 * time.Minute).Should(Succeed())
 	for _, name := range machines {
 		m.expectGone(ctx, name)
 	}

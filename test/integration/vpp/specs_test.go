@@ -214,7 +214,6 @@ func describeUnknown(impl implementation, name string) {
 		v := c.a.refused(ctx, encryption.ReasonPeerMissing)
 		Expect(v.message).To(ContainSubstring(c.b.name))
 		AddReportEntry("reported after", time.Since(started).Round(100*time.Millisecond).String())
-		Expect(time.Since(started)).To(BeNumerically("<", time.Minute))
 		c.forget()
 		fromA, _ := c.ping(ctx, pings)
 		Expect(fromA).To(BeZero())

@@ -127,8 +127,6 @@ func controllerManagerProcess(c Config, creds *credentials, kubeconfig string, c
 		Path: c.ControllerManager,
 		Args: []string{
 			"--kubeconfig=" + kubeconfig,
-			"--authentication-kubeconfig=" + kubeconfig,
-			"--authorization-kubeconfig=" + kubeconfig,
 			"--secure-port=0", // nobody asks it anything
 			"--root-ca-file=" + creds.path("ca.crt"),
 			"--service-account-private-key-file=" + creds.path("tokens.key"),

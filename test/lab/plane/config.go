@@ -59,7 +59,7 @@ func FreePorts(n int) ([]int, error) {
 		if tries > highestPort-lowestPort {
 			return nil, fmt.Errorf("find %d free ports between %d and %d: %w", n, lowestPort, highestPort, err)
 		}
-		port := lowestPort + int((int64(os.Getpid())*100+portsTried.Add(1))%(highestPort-lowestPort+1))
+		port := lowestPort + int((int64(os.Getpid())*7919+portsTried.Add(1))%(highestPort-lowestPort+1))
 		var listener *net.TCPListener
 		if listener, err = net.ListenTCP("tcp", &net.TCPAddr{IP: net.ParseIP(loopback), Port: port}); err != nil {
 			continue

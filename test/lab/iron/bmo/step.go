@@ -197,7 +197,7 @@ func (v *View) registered() (Outcome, bool) {
 func (v *View) badCredentials() Outcome {
 	if v.Host.Status.ErrorMessage == v.CredentialsProblem && v.Host.Status.ErrorCount >= maxAttempts {
 		// Nothing new to write. A Secret without the operator's label is not watched.
-		return Outcome{After: unlabelled}
+		return Outcome{After: secretRetry}
 	}
 	out := v.fail(bmov1.RegistrationError, v.CredentialsProblem)
 	out.Events = []Event{{Reason: "BMCCredentialError", Message: v.CredentialsProblem}}

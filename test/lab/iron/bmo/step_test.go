@@ -126,6 +126,10 @@ func TestTransitions(t *testing.T) {
 		"a host that was just attached is not touched yet": {bmov1.StateDeprovisioning, func(v *View) {
 			v.PoweredOn, v.Latencies.Register, v.Attached = true, time.Second, new(time.Millisecond)
 		}, bmov1.StateDeprovisioning, nil},
+		"a host that is taken away by a move is not touched": {bmov1.StateDeprovisioning, func(v *View) {
+			deleted(v)
+			v.PoweredOn, v.Latencies.Register, v.Attached = true, 0, new(time.Second)
+		}, bmov1.StateDeprovisioning, nil},
 		"the fault disappear kills a provisioned host": {bmov1.StateProvisioned, func(v *View) { provisioned(v); v.Faults.Disappear = true }, bmov1.StateProvisioned, []Action{PowerOff}},
 		"NICs are changed with the power off":          {bmov1.StateProvisioned, func(v *View) { provisioned(v); v.Rewired = true }, bmov1.StateProvisioned, []Action{PowerOff, PowerOn}},
 		"an unreachable BMC does not hold up deletion": {bmov1.StatePoweringOffBeforeDelete, func(v *View) {

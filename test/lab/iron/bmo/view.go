@@ -103,8 +103,8 @@ const soon = time.Millisecond
 // steady is how often a host in a steady state is looked at, as in the real operator.
 const steady = time.Minute
 
-// unlabelled is how often a BMC Secret that is missing is looked for, as in the real operator.
-const unlabelled = 10 * time.Second
+// secretRetry is how often a BMC Secret that is missing is looked for, as in the real operator.
+const secretRetry = 10 * time.Second
 
 // moved is how long an object that clusterctl move takes away may take to go: first its annotations go, then it is deleted,
 // then its finalizers go. Meanwhile nothing may be done to the host, which is managed from somewhere else by now.

@@ -125,17 +125,19 @@ func (u *unit) watch(running *plane.Running) {
 	<-running.Done()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.running != running {
-		return
+	if u.running == running {
+		u.ended(running.Err())
 	}
+}
+
+// ended is called once when the machine has ended by itself. The caller holds the lock.
+func (u *unit) ended(reason error) {
 	u.running, u.state.PoweredOn = nil, false
-	u.note(endedByItself(running.Err()))
+	u.note("power: off by itself, QEMU ended with " + reason.Error())
 	if err := u.save(); err != nil {
 		u.log.Error(err, "A machine's state is not saved", "machine", u.key)
 	}
 }
-
-func endedByItself(err error) string { return "power: off by itself, QEMU ended with " + err.Error() }
 
 // halt cuts the power. QEMU gets to write what it holds of the disk's format; what the guest had not written is
 // lost. The caller holds the lock.
@@ -144,11 +146,11 @@ func (u *unit) halt(reason string) {
 		return
 	}
 	running := u.running
-	u.running = nil
 	if err := running.Err(); err != nil { // watch has not come to it yet
-		u.note(endedByItself(err))
+		u.ended(err)
 		return
 	}
+	u.running = nil
 	running.Stop()
 	u.note("power: off, " + reason)
 }
