@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -59,6 +60,9 @@ type Manager struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error
+
+	once    sync.Once
+	hanging int // ClusterCaches of others when it was killed
 }
 
 // Start a manager and wait until its caches are filled.
@@ -77,7 +81,7 @@ func Start(ctx context.Context, o Options) (*Manager, error) {
 	go func() {
 		defer close(m.done)
 		defer cancel()
-		m.err = mgr.Start(ctx)
+		m.err = m.run(ctx, mgr)
 	}()
 	if !mgr.GetCache().WaitForCacheSync(ctx) {
 		return nil, errors.Join(errors.New("starting the manager: its cache does not fill"), m.Stop())
@@ -86,7 +90,12 @@ func Start(ctx context.Context, o Options) (*Manager, error) {
 }
 
 // Kill tells the manager to end and does not wait for it.
-func (m *Manager) Kill() { m.cancel() }
+func (m *Manager) Kill() {
+	m.once.Do(func() {
+		m.hanging = hangingClusterCaches()
+		m.cancel()
+	})
+}
 
 // Wait until the manager has ended, and return why.
 func (m *Manager) Wait() error {
@@ -96,10 +105,14 @@ func (m *Manager) Wait() error {
 
 // Stop the manager and wait for its end.
 func (m *Manager) Stop() error {
-	before := hangingClusterCaches()
 	m.Kill()
-	err := m.Wait()
-	if errors.Is(err, context.DeadlineExceeded) && hangingClusterCaches() > before {
+	return m.Wait()
+}
+
+// run until it is killed. A ClusterCache that hangs is no error of ours.
+func (m *Manager) run(ctx context.Context, mgr ctrl.Manager) error {
+	err := mgr.Start(ctx)
+	if errors.Is(err, context.DeadlineExceeded) && hangingClusterCaches() > m.hanging {
 		return nil
 	}
 	return err
@@ -109,7 +122,13 @@ func (m *Manager) Stop() error {
 // that has ended meanwhile: nobody reads its channel any more, and a manager waits in vain for its ClusterCache to end.
 func hangingClusterCaches() int {
 	stacks := make([]byte, 16<<20)
-	return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte(").sendEventsToClusterSources("))
+	n := 0
+	for stack := range bytes.SplitSeq(stacks[:runtime.Stack(stacks, true)], []byte("\n\n")) {
+		if state, calls, _ := bytes.Cut(stack, []byte("\n")); bytes.Contains(state, []byte("[chan send")) && bytes.Contains(calls, []byte(").sendEventsToClusterSources(")) {
+			n++
+		}
+	}
+	return n
 }
 
 func newManager(o Options) (ctrl.Manager, error) {
