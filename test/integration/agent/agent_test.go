@@ -19,7 +19,7 @@ func TestAgent(t *testing.T) {
 	encrypted := func(t *testing.T) {
 		t.Helper()
 		for _, h := range []*host{a, b} {
-			h.await(encryption.ReasonEncrypted)
+			h.awaitSessions()
 		}
 		for _, pair := range [][2]*host{{a, b}, {b, a}} {
 			if v := pair[0].send(pair[1]); v.Outcome != fakevpp.Encrypted {
@@ -158,7 +158,7 @@ func TestAgent(t *testing.T) {
 	t.Run("a node joins", func(t *testing.T) {
 		before := a.await(encryption.ReasonEncrypted).LastTransitionTime
 		c := newHost(t, config, wire, 13)
-		c.await(encryption.ReasonEncrypted)
+		c.awaitSessions()
 		a.await(encryption.ReasonEncrypted)
 		if after := a.await(encryption.ReasonEncrypted).LastTransitionTime; !after.Equal(&before) {
 			t.Errorf("a node that joins took %s out of service", a.name)

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -253,12 +254,25 @@ func (h *host) node() *corev1.Node {
 // await waits until the Node tells the reason and has or has not got the taint, and returns the condition.
 func (h *host) await(reason string) corev1.NodeCondition {
 	h.t.Helper()
+	return h.awaitMessage(reason, func(string) bool { return true })
+}
+
+// awaitSessions waits until the Node tells that it is encrypted and that no handshake is awaited: before the first one with a node that
+// is new it is encrypted, too, and what would go there is dropped.
+func (h *host) awaitSessions() {
+	h.t.Helper()
+	h.awaitMessage(encryption.ReasonEncrypted, func(message string) bool { return !strings.Contains(message, "awaited") })
+}
+
+// awaitMessage is await for a message that will do.
+func (h *host) awaitMessage(reason string, will func(message string) bool) corev1.NodeCondition {
+	h.t.Helper()
 	started := time.Now()
 	for {
 		node := h.node()
 		i := slices.IndexFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type == encryption.NodeCondition })
 		tainted := slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == encryption.NotReadyTaint })
-		if i >= 0 && node.Status.Conditions[i].Reason == reason && tainted == (reason != encryption.ReasonEncrypted) {
+		if i >= 0 && node.Status.Conditions[i].Reason == reason && tainted == (reason != encryption.ReasonEncrypted) && will(node.Status.Conditions[i].Message) {
 			if !slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == "example.com/others" }) {
 				h.t.Errorf("%s has lost a taint of others", h.name)
 			}
