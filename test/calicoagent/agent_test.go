@@ -160,10 +160,12 @@ func TestAdoptsTheHostsTunnel(t *testing.T) {
 		t.Errorf("published %s, want the key of the host's file, %s", got, want)
 	}
 	// Nobody has completed the tunnel: routes lead into an interface that is down.
-	eventually(t, "a route into wg0", func() bool {
-		out, err := s.a.vpp.CLI("show ip fib " + s.b.block.String())
-		return err == nil && strings.Contains(out, "dpo-drop")
-	})
+	for from, to := range map[*host]*host{s.a: s.b, s.b: s.a} {
+		eventually(t, "a route into wg0", func() bool {
+			out, err := from.vpp.CLI("show ip fib " + to.block.String())
+			return err == nil && strings.Contains(out, "dpo-drop")
+		})
+	}
 	s.reaches(s.a, s.b, fakevpp.Dropped)
 	s.complete(s.a)
 	s.complete(s.b)

@@ -58,12 +58,11 @@ func TestVersionAndUnknownRequests(t *testing.T) {
 
 func TestStartUpScriptRunsLate(t *testing.T) {
 	n := newNode(t, 1)
-	n.start()
-	n.tunnels(0)
 	started := time.Now()
+	n.start()
 	got := n.tunnels(1)[0]
-	if waited := time.Since(started); waited < execDelay/2 {
-		t.Errorf("the tunnel was there after %s, want about %s", waited, execDelay)
+	if waited := time.Since(started); waited < execDelay {
+		t.Errorf("the tunnel was there after %s, want %s or more", waited, execDelay)
 	}
 	if base64.StdEncoding.EncodeToString(got.PublicKey) != n.public {
 		t.Error("the tunnel's public key is not that of the script's private key")
@@ -260,13 +259,17 @@ func TestRestartForgets(t *testing.T) {
 	tunnel := a.tunnels(1)[0].SwIfIndex
 	a.finish(tunnel)
 	a.addPeer(tunnel, b)
+	a.SetExecDelay(time.Second)
+	restarted := time.Now()
 	if err := a.Restart(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	a.connect()
-	a.tunnels(0)
 	if again := a.tunnels(1)[0]; base64.StdEncoding.EncodeToString(again.PublicKey) != a.public {
 		t.Error("the tunnel came back with another key")
+	}
+	if waited := time.Since(restarted); waited < time.Second {
+		t.Errorf("the tunnel was there after %s, before the start-up script: it outlived the restart", waited)
 	}
 	out, err := a.CLI("show wireguard peer")
 	if err != nil || out != "" {
@@ -288,10 +291,8 @@ func TestSessionEnds(t *testing.T) {
 	to := b.block.Addr().Next()
 	eventually(t, "a session", func() bool { return a.send(to).Outcome == fakevpp.Encrypted })
 	wire.Cut(b.address, true)
-	a.ExpireSessions()
-	if got := a.send(to); got.Outcome != fakevpp.Dropped {
-		t.Errorf("with keys that are too old: %+v, want Dropped", got)
-	}
+	// A handshake that was under way when the cable was cut may still end well.
+	eventually(t, "keys that are too old", func() bool { a.ExpireSessions(); return a.send(to).Outcome == fakevpp.Dropped })
 	wire.Cut(b.address, false)
 	eventually(t, "a session again", func() bool { return a.send(to).Outcome == fakevpp.Encrypted })
 	if err := a.SetAdmin("wg0", false); err != nil {

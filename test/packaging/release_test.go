@@ -282,6 +282,10 @@ func (s *site) testImmutable(t *testing.T, object *unstructured.Unstructured, fi
 		t.Fatal(err)
 	}
 
+	// The API server learns of new policies once a second.
+	for deadline := time.Now().Add(time.Minute); s.Update(t.Context(), changed.DeepCopy(), client.DryRunAll) == nil && time.Now().Before(deadline); {
+		time.Sleep(100 * time.Millisecond)
+	}
 	err := s.Update(t.Context(), changed.DeepCopy())
 	if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "Create a new "+object.GetKind()) {
 		t.Errorf("a change of the spec must be refused with the fix; got %v", err)

@@ -38,7 +38,7 @@ func serve(t *testing.T, wire fakevpp.Wire, number byte) *control.Client {
 		}
 	})
 	client := control.NewClient(path)
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if _, err := client.Sent(t.Context()); err == nil {
 			return client
 		} else if time.Now().After(deadline) {
@@ -105,7 +105,7 @@ func TestWireOfFiles(t *testing.T) {
 		"ip route add 10.244.2.0/24 via 10.244.2.0 wg0")
 	run(t, clients[1], "wireguard peer add wg0 public-key "+keys[0]+" endpoint 192.0.2.11 allowed-ip 10.244.1.0/24 dst-port 51820")
 	away := fakevpp.Packet{Source: netip.MustParseAddr("10.244.1.1"), Destination: netip.MustParseAddr("10.244.2.1")}
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		verdict, err := clients[0].Send(t.Context(), away)
 		if err != nil {
 			t.Fatal(err)

@@ -69,8 +69,7 @@ func TestAgent(t *testing.T) {
 	})
 	t.Run("VPP restarts", func(t *testing.T) {
 		a.restartVPP()
-		// The agent is there again after a second, long before Calico routes anything.
-		time.Sleep(2 * time.Second)
+		a.awaitGuard() // Long before Calico routes anything.
 		if v := a.send(b); v.Outcome == fakevpp.Plain {
 			t.Errorf("in clear: %+v", v)
 		}
@@ -93,20 +92,7 @@ func TestAgent(t *testing.T) {
 		if err := a.vpp.RemoveGuards("host-uplink0"); err != nil {
 			t.Fatal(err)
 		}
-		deadline := time.Now().Add(shown)
-		for {
-			out, err := a.vpp.CLI("show acl-plugin interface")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if strings.Contains(out, "output acl(s): ") {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatal("the guard does not come back:\n" + out)
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
+		a.awaitGuard()
 	})
 	t.Run("polling", func(t *testing.T) {
 		if err := b.vpp.SetPolling("host-uplink0", true); err != nil {

@@ -261,7 +261,26 @@ func (h *host) await(reason string) corev1.NodeCondition {
 // is new it is encrypted, too, and what would go there is dropped.
 func (h *host) awaitSessions() {
 	h.t.Helper()
-	h.awaitMessage(encryption.ReasonEncrypted, func(message string) bool { return !strings.Contains(message, "awaited") })
+	h.awaitMessage(encryption.ReasonEncrypted, func(message string) bool {
+		return strings.HasPrefix(message, "Traffic to ") && !strings.Contains(message, "awaited")
+	})
+}
+
+// awaitGuard waits until VPP filters what leaves the host.
+func (h *host) awaitGuard() {
+	h.t.Helper()
+	for deadline := time.Now().Add(shown); ; time.Sleep(50 * time.Millisecond) {
+		out, err := h.vpp.CLI("show acl-plugin interface")
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		if strings.Contains(out, "output acl(s): ") {
+			return
+		}
+		if time.Now().After(deadline) {
+			h.t.Fatal("there is no guard:\n" + out)
+		}
+	}
 }
 
 // awaitMessage is await for a message that will do.

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +23,7 @@ import (
 	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/internal/agent"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/fakevpp"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/plane"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/tools"
 )
 
@@ -54,12 +54,11 @@ func build(t *testing.T) string {
 // freeAddress is one that nobody listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := plane.FreePorts(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", ports[0])
 }
 
 func get(t *testing.T, url string) (code int, body string) {

@@ -234,10 +234,8 @@ func TestHandshake(t *testing.T) {
 	}
 	p.b.ask(request{Sniff: "uplink0"})
 	p.setUpWireGuard()
-	va := p.await(t, true)
-	if vb := encryption.Judge(p.eb, p.b.observe(p.eb)); !vb.Encrypted {
-		t.Errorf("b: %s: %s", vb.Reason, vb.Message)
-	}
+	va := p.a.awaitEncrypted(p.ea)
+	p.b.awaitEncrypted(p.eb) // Who answered a handshake has a session with the first packet.
 	if len(va.Peers) != 1 || va.Peers[0].State != encryption.PeerEncrypted || va.Peers[0].HandshakeAge < 0 || va.Peers[0].TxBytes == 0 {
 		t.Errorf("peers: %+v", va.Peers)
 	}
@@ -296,19 +294,17 @@ func TestRouteOutside(t *testing.T) {
 	}
 }
 
-// await judges until the verdict of a is as wanted.
-func (p pair) await(t *testing.T, encrypted bool) encryption.Verdict {
-	t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
-	for {
-		v := encryption.Judge(p.ea, p.a.observe(p.ea))
-		if v.Encrypted == encrypted {
+// awaitEncrypted waits until the host is judged to be.
+func (n *node) awaitEncrypted(e encryption.Expectation) encryption.Verdict {
+	n.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		v := encryption.Judge(e, n.observe(e))
+		if v.Encrypted {
 			return v
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: %s", v.Reason, v.Message)
+			n.t.Fatalf("%s: %s: %s", e.Node, v.Reason, v.Message)
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
 }
 

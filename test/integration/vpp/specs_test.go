@@ -236,7 +236,7 @@ func describeKeyless(impl implementation, name string) {
 		Eventually(func() []string { return c.b.tunnels(ctx) }).Should(HaveLen(1))
 		v := c.b.refused(ctx, encryption.ReasonKeyMismatch)
 		Expect(v.message).To(ContainSubstring(c.b.name))
-		Expect(c.b.publishedKey(ctx)).To(Equal(c.b.tunnels(ctx)[0]))
+		Eventually(func() string { return c.b.publishedKey(ctx) }).Should(Equal(c.b.tunnels(ctx)[0]))
 		c.traffic(ctx, func() {
 			Consistently(func() []string { return c.b.tunnels(ctx) }, 3*time.Second).Should(HaveLen(1))
 		})
