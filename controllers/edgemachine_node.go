@@ -31,13 +31,15 @@ import (
 
 // linkNode finds the Node of the machine in the workload cluster, and publishes on it what other nodes need to know.
 func (r *EdgeMachineReconciler) linkNode(ctx context.Context, s *machineScope) (proceed, error) {
+	untried := r.isUntried(ctx, s)
 	remote, err := r.remoteClient(ctx, s)
 	if errors.Is(err, clustercache.ErrClusterNotConnected) {
 		if !s.wasLinked() {
 			return s.awaitNode("the API server of the workload cluster to answer", r.NodeStartupTimeout, time.Now()), nil
 		}
-		if r.isUntried(ctx, s) {
+		if untried {
 			// What was linked stays so until a connection fails.
+			r.awaitFirstProbe(s)
 			return true, nil
 		}
 		return s.waitForNode(infrav1.WorkloadClusterUnreachableReason, "The API server of the workload cluster does not answer"), nil
@@ -72,16 +74,17 @@ const (
 	probeTimeout = time.Minute
 )
 
-// isUntried tells whether this manager has just started and not tried to connect to the workload cluster yet. Nobody tells when a first
-// connection fails, so it is looked at again.
+// isUntried tells whether this manager has just started and not tried to connect to the workload cluster yet. It is to be asked before
+// the connection is asked for: one that is made in between would pass for one that was lost.
 func (r *EdgeMachineReconciler) isUntried(ctx context.Context, s *machineScope) bool {
-	if !r.ClusterCache.GetHealthCheckingState(ctx, util.ObjectKey(s.cluster)).LastProbeTime.IsZero() {
-		return false
-	}
+	return r.ClusterCache.GetHealthCheckingState(ctx, util.ObjectKey(s.cluster)).LastProbeTime.IsZero()
+}
+
+// awaitFirstProbe looks again later: nobody tells when a first connection fails.
+func (r *EdgeMachineReconciler) awaitFirstProbe(s *machineScope) {
 	if time.Since(r.started) < probeTimeout {
 		s.lookAgainIn(probeRetry)
 	}
-	return true
 }
 
 // awaitNode waits for what a booted host brings. What goes wrong inside of it nobody tells but its console, so a wait that takes longer
@@ -267,12 +270,14 @@ func (r *EdgeMachineReconciler) withdrawKey(ctx context.Context, s *machineScope
 	if s.edgeMachine.Status.WireGuardPublicKey == "" || !s.isProvisioned() || s.cluster == nil || !s.cluster.DeletionTimestamp.IsZero() {
 		return true, nil
 	}
+	untried := r.isUntried(ctx, s)
 	err := r.withdrawKeyFromNode(ctx, s)
 	switch {
 	case errors.Is(err, clustercache.ErrClusterNotConnected):
-		if !r.isUntried(ctx, s) || time.Since(r.started) >= probeTimeout {
+		if !untried || time.Since(r.started) >= probeTimeout {
 			return true, nil
 		}
+		r.awaitFirstProbe(s)
 		return s.wait(infrav1.EncryptionReadyCondition, infrav1.DeletingReason, "Waiting for the API server of the workload cluster, to withdraw the key from the Node"), nil
 	case err != nil && time.Since(s.edgeMachine.DeletionTimestamp.Time) < withdrawTimeout:
 		return false, err

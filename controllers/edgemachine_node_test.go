@@ -4,13 +4,17 @@
 package controllers
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
 
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/cluster-api/controllers/clustercache"
 	"sigs.k8s.io/cluster-api/util/conditions"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
 )
@@ -53,4 +57,49 @@ func TestAwaitNodeLosesPatience(t *testing.T) {
 			t.Errorf("%q lacks %q", message, wanted)
 		}
 	}
+}
+
+// connecting is a cluster that gets its first connection right after somebody was told that there is none.
+type connecting struct {
+	clustercache.ClusterCache
+	tried bool
+}
+
+func (c *connecting) GetClient(context.Context, client.ObjectKey) (client.Client, error) {
+	c.tried = true
+	return nil, clustercache.ErrClusterNotConnected
+}
+
+func (c *connecting) GetHealthCheckingState(context.Context, client.ObjectKey) clustercache.HealthCheckingState {
+	if !c.tried {
+		return clustercache.HealthCheckingState{}
+	}
+	return clustercache.HealthCheckingState{LastProbeTime: time.Now(), LastProbeSuccessTime: time.Now()}
+}
+
+// TestConnectedMeanwhile has a manager that has just started ask for a connection, and get it when it has just been told that there is
+// none: a linked machine is not out of reach then, and one that is deleted still has its key withdrawn.
+func TestConnectedMeanwhile(t *testing.T) {
+	newScope := func() (*EdgeMachineReconciler, *machineScope) {
+		s := &machineScope{edgeMachine: &infrav1.EdgeMachine{}, cluster: &clusterv1.Cluster{}}
+		s.edgeMachine.Spec.ProviderID = "edgemetal://n/h/m"
+		s.edgeMachine.Status.WireGuardPublicKey = "key"
+		s.reached(infrav1.NodeLinkedCondition, infrav1.NodeLinkedReason, "Node h")
+		return &EdgeMachineReconciler{ClusterCache: &connecting{}, started: time.Now()}, s
+	}
+	t.Run("linked", func(t *testing.T) {
+		r, s := newScope()
+		if goesOn, err := r.linkNode(t.Context(), s); err != nil || !goesOn {
+			t.Errorf("goes on: %t, %v", goesOn, err)
+		}
+		if reason := conditions.GetReason(s.edgeMachine, infrav1.NodeLinkedCondition); reason != infrav1.NodeLinkedReason || s.requeueAfter != probeRetry {
+			t.Errorf("it is %s, and looked at again after %v", reason, s.requeueAfter)
+		}
+	})
+	t.Run("deleted", func(t *testing.T) {
+		r, s := newScope()
+		if goesOn, err := r.withdrawKey(t.Context(), s); err != nil || bool(goesOn) || s.edgeMachine.Status.WireGuardPublicKey == "" || s.requeueAfter != probeRetry {
+			t.Errorf("goes on: %t, %v; with key %q, looked at again after %v", goesOn, err, s.edgeMachine.Status.WireGuardPublicKey, s.requeueAfter)
+		}
+	})
 }

@@ -122,6 +122,10 @@ func (s *site) key(name string) client.ObjectKey {
 // addCluster makes Cluster, EdgeCluster, kubeconfig and machine template. change may be nil.
 func (s *site) addCluster(ctx context.Context, change func(*infrav1.EdgeCluster)) {
 	GinkgoHelper()
+	// First of all: who looks for it in vain looks again after 30 seconds.
+	kubeconfig, err := s.gate.Kubeconfig()
+	Expect(err).NotTo(HaveOccurred())
+	s.addSecret(ctx, clusterName+"-kubeconfig", map[string]string{"value": string(kubeconfig)})
 	cluster := &clusterv1.Cluster{ObjectMeta: s.meta(clusterName)}
 	cluster.Spec.InfrastructureRef = clusterv1.ContractVersionedObjectReference{APIGroup: infrav1.GroupVersion.Group, Kind: "EdgeCluster", Name: clusterName}
 	cluster.Spec.ClusterNetwork.Pods.CIDRBlocks = []string{"10.244.0.0/16"}
@@ -152,9 +156,6 @@ func (s *site) addCluster(ctx context.Context, change func(*infrav1.EdgeCluster)
 		change(edge)
 	}
 	Expect(server.Client.Create(ctx, edge)).To(Succeed())
-	kubeconfig, err := s.gate.Kubeconfig()
-	Expect(err).NotTo(HaveOccurred())
-	s.addSecret(ctx, clusterName+"-kubeconfig", map[string]string{"value": string(kubeconfig)})
 }
 
 // addReadyCluster makes a cluster whose control plane is initialized.

@@ -84,9 +84,9 @@ func (s *site) stateOf(ctx context.Context, name string) func(Gomega) bmov1.Prov
 // change may be nil.
 func (s *site) addCluster(ctx context.Context, name string, change func(*infrav1.EdgeCluster)) *clusterv1.Cluster {
 	GinkgoHelper()
+	s.createKubeconfig(ctx, name) // First of all: who looks for it in vain looks again after 30 seconds.
 	cluster := s.createCluster(ctx, name, nil)
 	s.createEdgeCluster(ctx, cluster, change)
-	s.createKubeconfig(ctx, name)
 	updateStatus(ctx, s, name, cluster, func(c *clusterv1.Cluster) {
 		c.Status.Initialization.InfrastructureProvisioned = new(true)
 	})

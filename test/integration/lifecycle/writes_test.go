@@ -22,7 +22,10 @@ import (
 const (
 	// mostWrites is how many writes a machine may cost us from its creation to its Node, events included.
 	mostWrites = 12
-	// quietFor is how long nothing is written before a site counts as settled, and has to stay so.
+	// settledFor is how long nothing is written before a site counts as settled: longer than an EdgeCluster waits before it counts
+	// hosts that have changed, which is 2 s and 10 ms for each.
+	settledFor = 4 * time.Second
+	// quietFor is how long a settled site has to stay so.
 	quietFor = 2 * time.Second
 )
 
@@ -31,7 +34,7 @@ func (s *site) expectQuiet() {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
 		count := len(s.recorder.Writes())
-		g.Consistently(func() int { return len(s.recorder.Writes()) }).WithTimeout(quietFor).Should(Equal(count))
+		g.Consistently(func() int { return len(s.recorder.Writes()) }).WithTimeout(settledFor).Should(Equal(count))
 	}).Should(Succeed())
 }
 

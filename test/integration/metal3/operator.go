@@ -148,7 +148,7 @@ func (o *Operator) handle(ctx context.Context, host *bmov1.BareMetalHost) error 
 	if controllerutil.AddFinalizer(host, bmov1.BareMetalHostFinalizer) {
 		return o.client.Update(ctx, host)
 	}
-	before := host.DeepCopy()
+	before, was := host.DeepCopy(), *machine
 	if _, detached := host.Annotations[bmov1.DetachedAnnotation]; detached && host.Status.Provisioning.State == bmov1.StateProvisioned {
 		host.Status.OperationalStatus = bmov1.OperationalStatusDetached
 	} else if machine.fault != "" {
@@ -159,7 +159,12 @@ func (o *Operator) handle(ctx context.Context, host *bmov1.BareMetalHost) error 
 	if equality.Semantic.DeepEqual(before.Status, host.Status) {
 		return nil
 	}
-	return o.client.Status().Update(ctx, host)
+	if err := o.client.Status().Update(ctx, host); err != nil {
+		// What was decided on an outdated host has not happened.
+		machine.boots, machine.deprovision = was.boots, was.deprovision
+		return err
+	}
+	return nil
 }
 
 // restore a status from the annotation in which it was moved; an existing status wins.

@@ -116,11 +116,12 @@ var _ = Describe("A template", func() {
 			mustCreate(ctx, template)
 			changed, _ := template.DeepCopyObject().(client.Object)
 			changeSpec(changed)
+			Eventually(func() error {
+				return server.Client.Update(ctx, changed.DeepCopyObject().(client.Object), client.DryRunAll)
+			}).Should(haveCauses([]string{"cannot change"}), "%T: the policy is in force", template)
 			changed.SetAnnotations(topologyAnnotation)
 			Expect(server.Client.Update(ctx, changed.DeepCopyObject().(client.Object), client.DryRunAll)).To(Succeed(), "%T", template)
-			Eventually(func() error {
-				return server.Client.Update(ctx, changed.DeepCopyObject().(client.Object))
-			}).Should(haveCauses([]string{"cannot change"}), "%T", template)
+			Expect(server.Client.Update(ctx, changed.DeepCopyObject().(client.Object))).To(haveCauses([]string{"cannot change"}), "%T", template)
 		}
 	})
 
