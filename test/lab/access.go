@@ -27,7 +27,7 @@ import (
 const (
 	accessFile = "lab.json"
 	// authorityTimeout bounds an apply that waits for the webhooks' authority, with a pause between two attempts.
-	authorityTimeout = time.Minute
+	authorityTimeout = 3 * time.Minute
 	authorityPause   = time.Second
 )
 

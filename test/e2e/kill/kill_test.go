@@ -25,7 +25,9 @@ const (
 	perPhase = kills / 2
 	// longestLife of a manager. It needs seconds to start on a busy machine, so that kills meet it at its start, too.
 	longestLife = 4 * time.Second
-	limit       = 20 * time.Minute
+	// killingTimeout of what is awaited while managers are killed.
+	killingTimeout = 10 * time.Minute
+	limit          = 25 * time.Minute
 )
 
 var _ = Describe("A manager that is killed", func() {
@@ -72,6 +74,9 @@ func expectInOrder(books *ledger) {
 // whileKilling kills the manager at random moments, at most so many times, until a wait is over. It tells how many times.
 func whileKilling(ctx context.Context, most int, wait func()) int {
 	GinkgoHelper()
+	// Managers that die before they are ready are started later and later: on a slow machine kills alone take minutes.
+	SetDefaultEventuallyTimeout(killingTimeout)
+	defer SetDefaultEventuallyTimeout(stage.WaitTimeout)
 	over, stop := context.WithCancel(ctx)
 	defer stop()
 	killed := make(chan int, 1)

@@ -104,13 +104,16 @@ func expectHealthyEtcd(ctx context.Context, s *stage.Site, members int) {
 		}
 	}).Should(Succeed())
 	var endpoints []string
-	for _, machine := range s.Machines(ctx, cluster) {
-		if util.IsControlPlaneMachine(&machine) {
-			Expect(conditions.IsTrue(&machine, controlplanev1.KubeadmControlPlaneMachineEtcdMemberHealthyCondition)).To(BeTrue(), machine.Name)
-			endpoints = append(endpoints, "https://"+machine.Status.Addresses[1].Address+":2379")
+	Eventually(ctx, func(g Gomega) {
+		endpoints = nil
+		for _, machine := range s.Machines(ctx, cluster) {
+			if util.IsControlPlaneMachine(&machine) {
+				g.Expect(conditions.IsTrue(&machine, controlplanev1.KubeadmControlPlaneMachineEtcdMemberHealthyCondition)).To(BeTrue(), machine.Name)
+				endpoints = append(endpoints, "https://"+machine.Status.Addresses[1].Address+":2379")
+			}
 		}
-	}
-	Expect(endpoints).To(HaveLen(members))
+		g.Expect(endpoints).To(HaveLen(members))
+	}).Should(Succeed())
 	names := etcdMembers(ctx, s, endpoints)
 	Expect(names).To(HaveLen(members))
 	for _, name := range names {

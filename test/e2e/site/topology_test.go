@@ -75,16 +75,22 @@ var _ = Describe("A cluster of a ClusterClass", Ordered, func() {
 			}
 		}
 		Expect(templateNames(ctx, s)).NotTo(ContainElements(before), "the templates of the machines before are gone")
-		found := &clusterv1.Cluster{}
-		Expect(s.Client().Get(ctx, s.Key(cluster), found)).To(Succeed())
-		Expect(conditions.IsTrue(found, clusterv1.ClusterTopologyReconciledCondition)).To(BeTrue(),
-			conditions.GetMessage(found, clusterv1.ClusterTopologyReconciledCondition))
+		Eventually(ctx, func(g Gomega) {
+			found := &clusterv1.Cluster{}
+			g.Expect(s.Client().Get(ctx, s.Key(cluster), found)).To(Succeed())
+			g.Expect(conditions.IsTrue(found, clusterv1.ClusterTopologyReconciledCondition)).To(BeTrue(),
+				conditions.GetMessage(found, clusterv1.ClusterTopologyReconciledCondition))
+		}).Should(Succeed())
 	}, SpecTimeout(stage.Limit))
 
 	It("gives everything back when it is deleted", func(ctx SpecContext) {
 		s.Delete(ctx, "cluster/"+cluster)
 		// The templates of the ClusterClass stay with it.
-		s.Delete(ctx, "clusterclass/edgemetal")
+		Eventually(ctx, func() error {
+			// Its webhook may have the Cluster in its cache still.
+			_, err := s.Kubectl(ctx, "--namespace", s.Namespace, "delete", "--ignore-not-found", "clusterclass/edgemetal")
+			return err
+		}).Should(Succeed())
 		s.AwaitNothing(ctx)
 	}, SpecTimeout(stage.Limit))
 })
@@ -113,9 +119,12 @@ var _ = Describe("A cluster of one host", Ordered, func() {
 	It("becomes available, and its Node takes workloads", func(ctx SpecContext) {
 		s.Create(ctx, stage.Order{Name: cluster, Flavor: "single-node", ControlPlane: 1})
 		s.AwaitCluster(ctx, cluster, 1)
-		nodes := &corev1.NodeList{}
-		Expect(s.Workload(ctx, cluster).List(ctx, nodes)).To(Succeed())
-		Expect(nodes.Items[0].Spec.Taints).To(BeEmpty())
+		workload := s.Workload(ctx, cluster)
+		Eventually(ctx, func(g Gomega) {
+			nodes := &corev1.NodeList{}
+			g.Expect(workload.List(ctx, nodes)).To(Succeed())
+			g.Expect(nodes.Items).To(HaveEach(HaveField("Spec.Taints", BeEmpty())))
+		}).Should(Succeed())
 		Expect(s.Host(ctx, 1).Status.Provisioning.State).To(Equal(bmov1.StateProvisioned))
 	}, SpecTimeout(stage.Limit))
 

@@ -140,7 +140,7 @@ func (s *Site) Scale(ctx context.Context, what string, replicas int) {
 // Delete is `kubectl delete`, for example of "cluster/edge-1". It returns when the object is gone.
 func (s *Site) Delete(ctx context.Context, what string) {
 	GinkgoHelper()
-	s.Do(ctx, "delete", what, "--timeout", waitTimeout.String())
+	s.Do(ctx, "delete", what, "--timeout", WaitTimeout.String())
 }
 
 // Do runs kubectl in the site's namespace.

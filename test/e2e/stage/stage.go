@@ -29,7 +29,9 @@ const (
 	// Limit of one spec.
 	Limit = 8 * time.Minute
 
-	waitTimeout  = 4 * time.Minute
+	// WaitTimeout of whatever is awaited, unless something else is said.
+	WaitTimeout = 4 * time.Minute
+
 	pollInterval = 500 * time.Millisecond
 	stopTimeout  = 2 * time.Minute
 )
@@ -38,7 +40,7 @@ const (
 func Run(t *testing.T, name string) {
 	t.Helper()
 	RegisterFailHandler(Fail)
-	SetDefaultEventuallyTimeout(waitTimeout)
+	SetDefaultEventuallyTimeout(WaitTimeout)
 	SetDefaultEventuallyPollingInterval(pollInterval)
 	EnforceDefaultTimeoutsWhenUsingContexts()
 	RunSpecs(t, name)

@@ -149,21 +149,21 @@ func TestClusterBootsFromRealPayloads(t *testing.T) {
 		}
 		return nil
 	})
-	eventually(t, "static pods ready", time.Minute, podsReady(clients, "etcd-host-a", "kube-apiserver-host-a", "kube-controller-manager-host-a", "kube-scheduler-host-a", "kube-vip-host-a"))
+	eventually(t, "static pods ready", 3*time.Minute, podsReady(clients, "etcd-host-a", "kube-apiserver-host-a", "kube-controller-manager-host-a", "kube-scheduler-host-a", "kube-vip-host-a"))
 
 	etcdAnswers(t, clientConfig(t, s.certificates.GetByPurpose(secret.ClusterCA).KeyPair), "etcd-host-a")
 
 	switchOn(t, rack, "host-b", subnet+"21", wrap(t, s.workerPayload(t), "edgemetal://default/host-b/m1", subnet+"21", false))
-	eventually(t, "worker node ready", time.Minute, nodeReady(clients, "host-b", node))
+	eventually(t, "worker node ready", 3*time.Minute, nodeReady(clients, "host-b", node))
 	if node.Spec.ProviderID != "edgemetal://default/host-b/m1" || !hasTaint(node, "example.org/starting") {
 		t.Errorf("provider ID %q, taints %v", node.Spec.ProviderID, node.Spec.Taints)
 	}
 
 	switchOn(t, rack, "host-c", subnet+"22", wrap(t, s.controlPlanePayload(t), "edgemetal://default/host-c/m2", subnet+"22", true))
-	eventually(t, "second control-plane node ready", 2*time.Minute, nodeReady(clients, "host-c", node))
-	eventually(t, "its static pods ready", time.Minute, podsReady(clients, "etcd-host-c", "kube-apiserver-host-c", "kube-controller-manager-host-c"))
+	eventually(t, "second control-plane node ready", 3*time.Minute, nodeReady(clients, "host-c", node))
+	eventually(t, "its static pods ready", 3*time.Minute, podsReady(clients, "etcd-host-c", "kube-apiserver-host-c", "kube-controller-manager-host-c"))
 	for _, name := range []string{"host-a", "host-b", "host-c"} {
-		eventually(t, name+" finished cloud-init", time.Minute, func(context.Context) error {
+		eventually(t, name+" finished cloud-init", 3*time.Minute, func(context.Context) error {
 			_, err := os.Stat(filepath.Join(dir, "default", name, "root/var/log/booted"))
 			return err
 		})
@@ -179,7 +179,7 @@ func TestClusterBootsFromRealPayloads(t *testing.T) {
 	if err := rack.Restore(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "API back after a restart of the lab", time.Minute, nodeReady(clients, "host-c", node))
+	eventually(t, "API back after a restart of the lab", 3*time.Minute, nodeReady(clients, "host-c", node))
 }
 
 // etcdAnswers looks at an etcd member as the kubeadm control plane provider does: through the API server's

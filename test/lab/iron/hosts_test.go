@@ -75,8 +75,8 @@ func TestHostLifecycle(t *testing.T) {
 			return fmt.Errorf("console:\n%s", console)
 		}
 		host, err := m.host(ctx, "host-1")
-		if _, asked := host.Annotations[bmov1.RebootAnnotationPrefix]; err == nil && asked {
-			err = errors.New("the annotation is still there")
+		if _, asked := host.Annotations[bmov1.RebootAnnotationPrefix]; err == nil && (asked || !host.Status.PoweredOn) {
+			err = errors.New("the annotation is still there, or the status is that of the host that was off")
 		}
 		return err
 	})

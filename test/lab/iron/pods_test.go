@@ -112,7 +112,7 @@ func TestHostsRunPodsOfTheAPI(t *testing.T) {
 		if err := rack.Restore(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the DaemonSet is back", time.Minute, func(ctx context.Context) error {
+		eventually(t, "the DaemonSet is back", 3*time.Minute, func(ctx context.Context) error {
 			list, err := p.list(ctx)
 			for i, pod := range list {
 				was, is := before[i].Status.ContainerStatuses[0].RestartCount, pod.Status.ContainerStatuses[0].RestartCount

@@ -17,8 +17,11 @@ import (
 const (
 	probeInterval = 500 * time.Millisecond
 	probeTimeout  = 2 * time.Second
-	backoffStep   = time.Second
-	backoffLimit  = 10 * time.Second
+	// failureThreshold is how many probes in a row fail before a container is not ready any more: a pod's default.
+	failureThreshold = 3
+
+	backoffStep  = time.Second
+	backoffLimit = 10 * time.Second
 )
 
 // state is what a container's process is doing now.
@@ -106,6 +109,7 @@ func (c *container) watch(ctx context.Context, running *plane.Running) (wasReady
 	defer probes.Stop()
 	renewals := time.NewTicker(tokenRenewal)
 	defer renewals.Stop()
+	failures := 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -115,7 +119,11 @@ func (c *container) watch(ctx context.Context, running *plane.Running) (wasReady
 		case <-probes.C:
 			ready := c.probe.ask(ctx)
 			wasReady = wasReady || ready
-			if ready != c.snapshot().ready {
+			failures++
+			if ready {
+				failures = 0
+			}
+			if ready != c.snapshot().ready && (ready || failures >= failureThreshold) {
 				c.update(running, func(s *state) { s.ready = ready })
 			}
 		case <-renewals.C:

@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	dialTimeout   = 5 * time.Second
-	headerTimeout = 5 * time.Second
+	dialTimeout   = 30 * time.Second
+	headerTimeout = 30 * time.Second
 )
 
 // Resolve tells which local "host:port" stands behind a Service's address.

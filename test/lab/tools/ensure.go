@@ -256,12 +256,17 @@ func (b Toolbox) say(format string, args ...any) {
 	}
 }
 
-// link makes path a symbolic link to target, atomically and whatever it was before.
+// link makes path a symbolic link to target, atomically and whatever it was before. Others may do the same at the same time.
 func link(target, path string) error {
-	fresh := path + ".new"
-	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if is, err := os.Readlink(path); err == nil && is == target {
+		return nil
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(path), ".link-")
+	if err != nil {
 		return fmt.Errorf("link %s: %w", path, err)
 	}
+	defer os.RemoveAll(dir)
+	fresh := filepath.Join(dir, "new")
 	if err := os.Symlink(target, fresh); err != nil {
 		return fmt.Errorf("link %s: %w", path, err)
 	}

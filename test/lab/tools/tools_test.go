@@ -7,6 +7,7 @@ import (
 	"context"
 	"debug/buildinfo"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -127,5 +128,26 @@ func write(t *testing.T, path, content string) {
 	}
 	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Packages of tests run at the same time, and each of them wants the same links.
+func TestLinkAtTheSameTime(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "etcd")
+	var group sync.WaitGroup
+	for i := range 50 {
+		group.Go(func() {
+			if err := link(fmt.Sprintf("etcd-%d", i%2), path); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if target, err := os.Readlink(path); err != nil || !strings.HasPrefix(target, "etcd-") {
+		t.Errorf("linked to %q, %v", target, err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("left behind: %v, %v", entries, err)
 	}
 }
