@@ -38,8 +38,12 @@ func (r *EdgeMachineReconciler) linkNode(ctx context.Context, s *machineScope) (
 			return s.awaitNode("the API server of the workload cluster to answer", r.NodeStartupTimeout, time.Now()), nil
 		}
 		if untried {
-			// What was linked stays so until a connection fails.
-			r.awaitFirstProbe(s)
+			// What was linked stays so until a connection fails. Nobody tells when a first one does, so it is looked at again.
+			retry := probeTimeout
+			if time.Since(r.started) < probeTimeout {
+				retry = probeRetry
+			}
+			s.lookAgainIn(retry)
 			return true, nil
 		}
 		return s.waitForNode(infrav1.WorkloadClusterUnreachableReason, "The API server of the workload cluster does not answer"), nil
@@ -70,7 +74,7 @@ func (r *EdgeMachineReconciler) linkNode(ctx context.Context, s *machineScope) (
 const (
 	// probeRetry is when to look again whether the first connection to a workload cluster was made or has failed.
 	probeRetry = 2 * time.Second
-	// probeTimeout is how long that may take after this manager has started.
+	// probeTimeout is how long that may take after this manager has started. Later it is looked at no more often than this.
 	probeTimeout = time.Minute
 )
 
@@ -78,13 +82,6 @@ const (
 // the connection is asked for: one that is made in between would pass for one that was lost.
 func (r *EdgeMachineReconciler) isUntried(ctx context.Context, s *machineScope) bool {
 	return r.ClusterCache.GetHealthCheckingState(ctx, util.ObjectKey(s.cluster)).LastProbeTime.IsZero()
-}
-
-// awaitFirstProbe looks again later: nobody tells when a first connection fails.
-func (r *EdgeMachineReconciler) awaitFirstProbe(s *machineScope) {
-	if time.Since(r.started) < probeTimeout {
-		s.lookAgainIn(probeRetry)
-	}
 }
 
 // awaitNode waits for what a booted host brings. What goes wrong inside of it nobody tells but its console, so a wait that takes longer
@@ -277,7 +274,7 @@ func (r *EdgeMachineReconciler) withdrawKey(ctx context.Context, s *machineScope
 		if !untried || time.Since(r.started) >= probeTimeout {
 			return true, nil
 		}
-		r.awaitFirstProbe(s)
+		s.lookAgainIn(probeRetry)
 		return s.wait(infrav1.EncryptionReadyCondition, infrav1.DeletingReason, "Waiting for the API server of the workload cluster, to withdraw the key from the Node"), nil
 	case err != nil && time.Since(s.edgeMachine.DeletionTimestamp.Time) < withdrawTimeout:
 		return false, err

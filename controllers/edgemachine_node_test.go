@@ -10,13 +10,17 @@ import (
 	"time"
 
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/controllers/clustercache"
 	"sigs.k8s.io/cluster-api/util/conditions"
+	"sigs.k8s.io/cluster-api/util/index"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	infrav1 "github.com/edgemetal/cluster-api-provider-edgemetal/api/v1alpha1"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
 )
 
 // A host that never becomes a Node is named after a stated time, with the way to its console; before, that time is stated.
@@ -59,19 +63,22 @@ func TestAwaitNodeLosesPatience(t *testing.T) {
 	}
 }
 
-// connecting is a cluster that gets its first connection right after somebody was told that there is none.
+// connecting are connections to workload clusters, the first of which is made right after somebody was told that there is none.
 type connecting struct {
 	clustercache.ClusterCache
-	tried bool
+	workload client.Client
+	asked    int
 }
 
 func (c *connecting) GetClient(context.Context, client.ObjectKey) (client.Client, error) {
-	c.tried = true
-	return nil, clustercache.ErrClusterNotConnected
+	if c.asked++; c.asked == 1 {
+		return nil, clustercache.ErrClusterNotConnected
+	}
+	return c.workload, nil
 }
 
 func (c *connecting) GetHealthCheckingState(context.Context, client.ObjectKey) clustercache.HealthCheckingState {
-	if !c.tried {
+	if c.asked == 0 {
 		return clustercache.HealthCheckingState{}
 	}
 	return clustercache.HealthCheckingState{LastProbeTime: time.Now(), LastProbeSuccessTime: time.Now()}
@@ -80,26 +87,37 @@ func (c *connecting) GetHealthCheckingState(context.Context, client.ObjectKey) c
 // TestConnectedMeanwhile has a manager that has just started ask for a connection, and get it when it has just been told that there is
 // none: a linked machine is not out of reach then, and one that is deleted still has its key withdrawn.
 func TestConnectedMeanwhile(t *testing.T) {
-	newScope := func() (*EdgeMachineReconciler, *machineScope) {
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "h", Annotations: map[string]string{encryption.PublicKeyAnnotation: "key"}}}
+	node.Spec.ProviderID = "edgemetal://n/h/m"
+	newScope := func(age time.Duration) (*EdgeMachineReconciler, *machineScope) {
+		workload := fake.NewClientBuilder().WithObjects(node.DeepCopy()).WithIndex(node, index.NodeProviderIDField, index.NodeByProviderID).Build()
 		s := &machineScope{edgeMachine: &infrav1.EdgeMachine{}, cluster: &clusterv1.Cluster{}}
-		s.edgeMachine.Spec.ProviderID = "edgemetal://n/h/m"
+		s.edgeMachine.Spec.ProviderID = node.Spec.ProviderID
 		s.edgeMachine.Status.WireGuardPublicKey = "key"
 		s.reached(infrav1.NodeLinkedCondition, infrav1.NodeLinkedReason, "Node h")
-		return &EdgeMachineReconciler{ClusterCache: &connecting{}, started: time.Now()}, s
+		return &EdgeMachineReconciler{ClusterCache: &connecting{workload: workload}, started: time.Now().Add(-age)}, s
 	}
-	t.Run("linked", func(t *testing.T) {
-		r, s := newScope()
+	for age, again := range map[time.Duration]time.Duration{0: probeRetry, time.Hour: probeTimeout} {
+		r, s := newScope(age)
 		if goesOn, err := r.linkNode(t.Context(), s); err != nil || !goesOn {
-			t.Errorf("goes on: %t, %v", goesOn, err)
+			t.Errorf("a linked machine goes on: %t, %v", goesOn, err)
 		}
-		if reason := conditions.GetReason(s.edgeMachine, infrav1.NodeLinkedCondition); reason != infrav1.NodeLinkedReason || s.requeueAfter != probeRetry {
-			t.Errorf("it is %s, and looked at again after %v", reason, s.requeueAfter)
+		if reason := conditions.GetReason(s.edgeMachine, infrav1.NodeLinkedCondition); reason != infrav1.NodeLinkedReason || s.requeueAfter != again {
+			t.Errorf("a linked machine is %s, and looked at again after %v, want %v", reason, s.requeueAfter, again)
 		}
-	})
-	t.Run("deleted", func(t *testing.T) {
-		r, s := newScope()
-		if goesOn, err := r.withdrawKey(t.Context(), s); err != nil || bool(goesOn) || s.edgeMachine.Status.WireGuardPublicKey == "" || s.requeueAfter != probeRetry {
-			t.Errorf("goes on: %t, %v; with key %q, looked at again after %v", goesOn, err, s.edgeMachine.Status.WireGuardPublicKey, s.requeueAfter)
-		}
-	})
+	}
+	r, s := newScope(0)
+	if goesOn, err := r.withdrawKey(t.Context(), s); err != nil || bool(goesOn) || s.requeueAfter != probeRetry {
+		t.Errorf("a deleted machine goes on: %t, %v, and is looked at again after %v", goesOn, err, s.requeueAfter)
+	}
+	if goesOn, err := r.withdrawKey(t.Context(), s); err != nil || !goesOn || s.edgeMachine.Status.WireGuardPublicKey != "" {
+		t.Errorf("a deleted machine goes on: %t, %v, with key %q", goesOn, err, s.edgeMachine.Status.WireGuardPublicKey)
+	}
+	workload, err := r.ClusterCache.GetClient(t.Context(), client.ObjectKey{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := workload.Get(t.Context(), client.ObjectKeyFromObject(node), node); err != nil || node.Annotations[encryption.PublicKeyAnnotation] != "" || !node.Spec.Unschedulable {
+		t.Errorf("%v; the Node has annotations %v, unschedulable %t", err, node.Annotations, node.Spec.Unschedulable)
+	}
 }

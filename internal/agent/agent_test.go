@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -221,6 +222,56 @@ func TestOvertakenReport(t *testing.T) {
 			t.Errorf("events %v, want %v", got, want)
 		}
 	})
+}
+
+// TestTaintComesFirst: a node that loses encryption is tainted before that is told, whatever its agent has not heard of yet.
+func TestTaintComesFirst(t *testing.T) {
+	prove, refute := func(o *encryption.Observation) { *o = provedVPP() }, func(o *encryption.Observation) { o.Tunnels[0].Port = 1 }
+	for name, disturb := range map[string]func(s *apiServer, lookAt func(func(*encryption.Observation))){
+		"nothing disturbs": func(*apiServer, func(func(*encryption.Observation))) {},
+		"its own writes come back late": func(s *apiServer, lookAt func(func(*encryption.Observation))) {
+			lookAt(refute)
+			s.t.Cleanup(s.hold())
+			lookAt(prove)
+		},
+		"others write to the Node": func(s *apiServer, _ func(func(*encryption.Observation))) {
+			times := 0
+			s.read = func(node string) {
+				if times++; times <= 2 {
+					s.change(node, func(n *corev1.Node) { n.Annotations["example.com/written"] = strconv.Itoa(times) })
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, backend := newAPIServer(t, testNode("a", "keyA", time.Now())), newFakeBackend(provedVPP())
+				startAgent(t, s, backend)
+				s.awaitProved()
+				lookAt := func(change func(*encryption.Observation)) {
+					backend.set(change)
+					backend.notify()
+					time.Sleep(2 * time.Second)
+					synctest.Wait()
+				}
+				disturb(s, lookAt)
+				s.wrote = func(node, patch string) {
+					if strings.Contains(patch, encryption.ReasonPortMismatch) && len(s.node(node).Spec.Taints) == 0 {
+						t.Error("it is told that the node is not encrypted, and there is no taint")
+					}
+				}
+				lookAt(refute)
+				c := condition(s.node("a"), encryption.NodeCondition)
+				if taints := s.node("a").Spec.Taints; c.Reason != encryption.ReasonPortMismatch || len(taints) != 1 {
+					t.Errorf("condition %+v, taints %+v", c, taints)
+				}
+				lookAt(prove)
+				if taints := s.node("a").Spec.Taints; len(taints) != 0 {
+					t.Errorf("proved again, taints %+v", taints)
+				}
+			})
+		})
+	}
 }
 
 // TestManyEvents: events that never end postpone a look by a second at most.

@@ -7,14 +7,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -32,10 +35,15 @@ type apiServer struct {
 	nodes   map[string]*corev1.Node
 	events  []corev1.Event
 	watches []*io.PipeWriter
+	version int
+	// held is true while those who watch are told nothing; late are the Nodes that they have missed.
+	held bool
+	late []*corev1.Node
 	// hung is open while requests about a single Node get no answer; nil while they do.
 	hung chan struct{}
-	// wrote is called before each write of a Node.
+	// wrote is called before each write of a Node, read after each time that one is read by its name.
 	wrote func(node, patch string)
+	read  func(node string)
 }
 
 func newAPIServer(t *testing.T, nodes ...*corev1.Node) *apiServer {
@@ -46,7 +54,7 @@ func newAPIServer(t *testing.T, nodes ...*corev1.Node) *apiServer {
 	}
 	s := &apiServer{t: t, codecs: serializer.NewCodecFactory(scheme), nodes: map[string]*corev1.Node{}}
 	for _, node := range nodes {
-		s.nodes[node.Name] = node
+		s.put(node)
 	}
 	return s
 }
@@ -74,6 +82,21 @@ func (s *apiServer) hang() func() {
 	}
 }
 
+// hold tells those who watch nothing until the function that it returns is called.
+func (s *apiServer) hold() func() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = true
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, node := range s.late {
+			s.tell(node)
+		}
+		s.held, s.late = false, nil
+	}
+}
+
 // change changes a Node, and tells those who watch.
 func (s *apiServer) change(name string, change func(*corev1.Node)) {
 	s.mu.Lock()
@@ -95,7 +118,17 @@ func (s *apiServer) remove(name string) {
 }
 
 func (s *apiServer) put(node *corev1.Node) {
+	s.version++
+	node.ResourceVersion = strconv.Itoa(s.version)
 	s.nodes[node.Name] = node
+	if s.held {
+		s.late = append(s.late, node)
+		return
+	}
+	s.tell(node)
+}
+
+func (s *apiServer) tell(node *corev1.Node) {
 	for _, w := range s.watches {
 		s.send(w, watch.Modified, node)
 	}
@@ -144,7 +177,11 @@ func (s *apiServer) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if r.Method != http.MethodPatch {
-		return answer(http.StatusOK, s.node(name)), nil
+		node := s.node(name)
+		if s.read != nil {
+			s.read(name)
+		}
+		return answer(http.StatusOK, node), nil
 	}
 	patch, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -189,8 +226,16 @@ func (s *apiServer) patch(name string, patch []byte, status bool) *http.Response
 		if err := json.Unmarshal(after, node); err != nil {
 			s.t.Error(err)
 		}
-	} else if node.Spec.Taints = nil; json.Unmarshal(patch, node) != nil {
-		s.t.Errorf("patch %s", patch)
+	} else {
+		was := node.ResourceVersion
+		node.Spec.Taints = nil
+		if err := json.Unmarshal(patch, node); err != nil {
+			s.t.Errorf("patch %s: %v", patch, err)
+		}
+		if node.ResourceVersion != was {
+			status := apierrors.NewConflict(corev1.Resource("nodes"), name, errors.New("the object has been modified")).Status()
+			return answer(http.StatusConflict, &status)
+		}
 	}
 	s.put(node)
 	return answer(http.StatusOK, node)
@@ -241,8 +286,11 @@ func (s *apiServer) send(w io.Writer, kind watch.EventType, node *corev1.Node) {
 }
 
 func answer(code int, object runtime.Object) *http.Response {
-	if node, ok := object.(*corev1.Node); ok {
-		node.APIVersion, node.Kind = "v1", "Node"
+	switch object := object.(type) {
+	case *corev1.Node:
+		object.APIVersion, object.Kind = "v1", "Node"
+	case *metav1.Status:
+		object.APIVersion, object.Kind = "v1", "Status"
 	}
 	content, err := json.Marshal(object)
 	if err != nil {

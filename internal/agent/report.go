@@ -15,7 +15,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
 )
@@ -40,8 +42,10 @@ type reporter struct {
 	complaints *complaints
 	// posted receives when there is something to report.
 	posted chan struct{}
-	// strays are the keys of those peers that an event has told of. The goroutine that reports has it for itself.
+	// The goroutine that reports has these for itself: the keys of those peers that an event has told of,
 	strays map[string]bool
+	// and the version of the Node since which its taint is as it was left; empty before, and while a write may or may not have come through.
+	taintedAt string
 
 	mu sync.Mutex
 	// next is what to report; nil when it is being reported.
@@ -218,16 +222,31 @@ func (r *reporter) writeCondition(ctx context.Context, wanted corev1.NodeConditi
 	return nil
 }
 
-// setTaint adds or removes the taint. Others' taints are in the same list, so that the write names the version it is based on.
+// setTaint adds or removes the taint.
 func (r *reporter) setTaint(ctx context.Context, seen *corev1.Node, want bool) error {
-	if hasTaint(seen) == want {
+	if hasTaint(seen) == want && r.showsTaint(seen) {
 		return nil
 	}
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error { return r.writeTaint(ctx, want) })
+}
+
+// showsTaint tells whether a Node from the watch is new enough to show what the reporter itself did to its taint.
+func (r *reporter) showsTaint(seen *corev1.Node) bool {
+	if r.taintedAt == "" {
+		return false
+	}
+	order, err := resourceversion.CompareResourceVersion(seen.ResourceVersion, r.taintedAt)
+	return err == nil && order >= 0
+}
+
+// writeTaint makes the taint as it is wanted. Others' taints are in the same list, so that the write names the version it is based on.
+func (r *reporter) writeTaint(ctx context.Context, want bool) error {
 	node := &corev1.Node{}
 	if err := r.client.Get().Resource("nodes").Name(r.node).Do(ctx).Into(node); err != nil {
 		return fmt.Errorf("reading Node %s: %w", r.node, err)
 	}
 	if hasTaint(node) == want {
+		r.taintedAt = node.ResourceVersion
 		return nil
 	}
 	taints := slices.DeleteFunc(slices.Clone(node.Spec.Taints), func(t corev1.Taint) bool { return t.Key == encryption.NotReadyTaint })
@@ -241,9 +260,11 @@ func (r *reporter) setTaint(ctx context.Context, seen *corev1.Node, want bool) e
 	if err != nil {
 		return err
 	}
-	if err := r.client.Patch(types.MergePatchType).Resource("nodes").Name(r.node).Body(patch).Do(ctx).Error(); err != nil {
+	r.taintedAt = ""
+	if err := r.client.Patch(types.MergePatchType).Resource("nodes").Name(r.node).Body(patch).Do(ctx).Into(node); err != nil {
 		return fmt.Errorf("setting taint %s of Node %s: %w", encryption.NotReadyTaint, r.node, err)
 	}
+	r.taintedAt = node.ResourceVersion
 	return nil
 }
 

@@ -17,7 +17,6 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/util/retry"
 
 	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/calicoagent/vppapi"
@@ -186,21 +185,17 @@ func (a *Agent) await(ctx context.Context, vpp *vppapi.VPP) (node, error) {
 	return node{}, ctx.Err()
 }
 
-// publish writes the key to the Node: once, and what goes wrong is logged only, but for a conflict with others who write to the Node.
+// publish writes the key to the Node: once, and what goes wrong is logged only.
 func (a *Agent) publish(ctx context.Context, key string) {
 	nodes := a.config.Client.CoreV1().Nodes()
-	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		own, err := nodes.Get(ctx, a.config.Node, metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
+	own, err := nodes.Get(ctx, a.config.Node, metav1.GetOptions{})
+	if err == nil {
 		if own.Annotations == nil {
 			own.Annotations = map[string]string{}
 		}
 		own.Annotations[encryption.PublicKeyAnnotation] = key
 		_, err = nodes.UpdateStatus(ctx, own, metav1.UpdateOptions{})
-		return err
-	})
+	}
 	if err != nil {
 		a.config.Log.Error("Wireguard: publish PublicKey error", "error", err)
 		return

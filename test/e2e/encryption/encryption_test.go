@@ -58,11 +58,9 @@ var _ = Describe("A cluster with required encryption", Ordered, func() {
 			g.Expect(c.Message).To(MatchRegexp(`^0 of 3 nodes encrypted(; host-\d: PlaintextTunnel since .* in clear, and the guard drops it.*){3}`))
 			g.Expect(meta.IsStatusConditionTrue(site.Status.Conditions, infrav1.ReadyCondition)).To(BeFalse())
 		}).Should(Succeed())
-		Eventually(ctx, func(g Gomega) {
-			for name, node := range nodesByName(ctx, s) {
-				g.Expect(tainted(node)).To(BeTrue(), "%s is tainted", name)
-			}
-		}).Should(Succeed())
+		for name, node := range nodesByName(ctx, s) {
+			Expect(tainted(node)).To(BeTrue(), "%s is tainted", name)
+		}
 		flows := s.Flows(ctx, cluster)
 		Expect(flows).To(HaveLen(6))
 		Expect(flows).To(HaveEach(HaveField("Outcome", fakevpp.Dropped)))
@@ -173,7 +171,7 @@ var _ = Describe("A cluster with required encryption", Ordered, func() {
 			g.Expect(s.Client().List(ctx, list, client.InNamespace(s.Namespace))).To(Succeed())
 			g.Expect(list.Items).NotTo(ContainElement(HaveField("Status.WireGuardPublicKey", key)))
 		}).Should(Succeed())
-		// In a hurry, it may take the new node for one more that does not encrypt.
+		// The impatient check may take the new node for one more that does not encrypt.
 		Expect(s.Client().Delete(ctx, &clusterv1.MachineHealthCheck{ObjectMeta: objectMeta(s, "encryption")})).To(Succeed())
 		s.AwaitCluster(ctx, cluster, 3)
 		expectEncrypted(ctx, s, 3)

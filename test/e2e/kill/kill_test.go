@@ -27,7 +27,7 @@ const (
 	longestLife = 4 * time.Second
 	// killingTimeout of what is awaited while managers are killed.
 	killingTimeout = 10 * time.Minute
-	limit          = 25 * time.Minute
+	limit          = 22 * time.Minute
 )
 
 var _ = Describe("A manager that is killed", func() {

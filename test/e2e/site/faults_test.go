@@ -93,7 +93,7 @@ var _ = Describe("A host", Ordered, func() {
 			g.Expect(replaced.Status.Host).To(Equal(stage.HostName(5)))
 			g.Expect(replaced.Name).NotTo(Equal(lost))
 		}).Should(Succeed())
-		// Impatient as it is, it may take the new machine for one more that does not come up.
+		// The impatient check may take the new machine for one more that does not come up.
 		s.Delete(ctx, "machinehealthcheck/"+cluster+"-workers")
 		s.AwaitCluster(ctx, cluster, 2)
 		s.Do(ctx, "annotate", "baremetalhost", stage.HostName(4), infrav1.UnhealthyAnnotation+"-")

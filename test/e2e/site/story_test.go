@@ -94,6 +94,7 @@ var _ = Describe("The life of a cluster", Ordered, func() {
 func expectHealthyEtcd(ctx context.Context, s *stage.Site, members int) {
 	GinkgoHelper()
 	kcp := &controlplanev1.KubeadmControlPlane{}
+	var endpoints []string
 	Eventually(ctx, func(g Gomega) {
 		g.Expect(s.Client().Get(ctx, s.Key(cluster+"-control-plane"), kcp)).To(Succeed())
 		for _, condition := range []string{
@@ -102,9 +103,6 @@ func expectHealthyEtcd(ctx context.Context, s *stage.Site, members int) {
 		} {
 			g.Expect(conditions.IsTrue(kcp, condition)).To(BeTrue(), "%s: %s", condition, conditions.GetMessage(kcp, condition))
 		}
-	}).Should(Succeed())
-	var endpoints []string
-	Eventually(ctx, func(g Gomega) {
 		endpoints = nil
 		for _, machine := range s.Machines(ctx, cluster) {
 			if util.IsControlPlaneMachine(&machine) {

@@ -74,8 +74,10 @@ var _ = Describe("A cluster of a ClusterClass", Ordered, func() {
 				Expect(host.Status.Provisioning.Image.URL).To(Equal(image))
 			}
 		}
-		Expect(templateNames(ctx, s)).NotTo(ContainElements(before), "the templates of the machines before are gone")
 		Eventually(ctx, func(g Gomega) {
+			for _, name := range before {
+				g.Expect(templateNames(ctx, s)).NotTo(ContainElement(name), "the templates of the machines before are gone")
+			}
 			found := &clusterv1.Cluster{}
 			g.Expect(s.Client().Get(ctx, s.Key(cluster), found)).To(Succeed())
 			g.Expect(conditions.IsTrue(found, clusterv1.ClusterTopologyReconciledCondition)).To(BeTrue(),
@@ -88,7 +90,7 @@ var _ = Describe("A cluster of a ClusterClass", Ordered, func() {
 		// The templates of the ClusterClass stay with it.
 		Eventually(ctx, func() error {
 			// Its webhook may have the Cluster in its cache still.
-			_, err := s.Kubectl(ctx, "--namespace", s.Namespace, "delete", "--ignore-not-found", "clusterclass/edgemetal")
+			_, err := s.Kubectl(ctx, "--namespace", s.Namespace, "delete", "clusterclass/edgemetal", "--timeout", stage.WaitTimeout.String())
 			return err
 		}).Should(Succeed())
 		s.AwaitNothing(ctx)

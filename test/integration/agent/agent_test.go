@@ -68,11 +68,13 @@ func TestAgent(t *testing.T) {
 		encrypted(t)
 	})
 	t.Run("VPP restarts", func(t *testing.T) {
+		goOn := a.holdCalico()
 		a.restartVPP()
-		a.awaitGuard() // Long before Calico routes anything.
-		if v := a.send(b); v.Outcome == fakevpp.Plain {
-			t.Errorf("in clear: %+v", v)
+		a.awaitGuard() // It does not wait for Calico's routes.
+		if v := a.send(b); v.Outcome != fakevpp.Dropped {
+			t.Errorf("before Calico routes anything: %+v", v)
 		}
+		goOn()
 		encrypted(t)
 	})
 	t.Run("a second tunnel", func(t *testing.T) {

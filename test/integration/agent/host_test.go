@@ -32,6 +32,7 @@ import (
 	"github.com/edgemetal/cluster-api-provider-edgemetal/internal/agent/hostkey"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/internal/agent/vpp"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/calicoagent"
+	"github.com/edgemetal/cluster-api-provider-edgemetal/test/calicoagent/vppapi"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/fakevpp"
 	"github.com/edgemetal/cluster-api-provider-edgemetal/test/lab/tools"
 )
@@ -92,9 +93,11 @@ type host struct {
 
 	mu       sync.Mutex
 	withheld string
-	stop     context.CancelFunc
-	agent    *agent.Agent
-	done     chan struct{}
+	// held is open while Calico must not begin.
+	held  chan struct{}
+	stop  context.CancelFunc
+	agent *agent.Agent
+	done  chan struct{}
 }
 
 // logBuffer collects what agents log.
@@ -153,7 +156,7 @@ func newHostWith(t *testing.T, config *rest.Config, wire fakevpp.Wire, number by
 	t.Cleanup(h.vpp.Stop)
 	h.calico = calicoagent.New(calicoagent.Config{
 		Node: h.name, Socket: h.socket(), Client: h.client, StartupSleep: 2 * time.Second, BGPDelay: time.Second,
-		Withheld: h.isWithheld, Log: slog.New(slog.NewTextHandler(h.log, nil)),
+		Withheld: h.isWithheld, Connect: h.awaitRelease, Log: slog.New(slog.NewTextHandler(h.log, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -233,6 +236,31 @@ func (h *host) isWithheld(node string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return node == h.withheld
+}
+
+// holdCalico keeps Calico from routing anything when VPP is there the next time, until the function that it returns is called.
+func (h *host) holdCalico() func() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	held := make(chan struct{})
+	h.held = held
+	return sync.OnceFunc(func() { close(held) })
+}
+
+// awaitRelease is called before Calico routes anything.
+func (h *host) awaitRelease(ctx context.Context, _ *vppapi.VPP) error {
+	h.mu.Lock()
+	held := h.held
+	h.mu.Unlock()
+	if held == nil {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-held:
+		return nil
+	}
 }
 
 func (h *host) withhold(node string) {

@@ -294,7 +294,7 @@ func TestRouteOutside(t *testing.T) {
 	}
 }
 
-// awaitEncrypted waits until the host is judged to be.
+// awaitEncrypted waits until the host is judged encrypted.
 func (n *node) awaitEncrypted(e encryption.Expectation) encryption.Verdict {
 	n.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {

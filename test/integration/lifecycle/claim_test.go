@@ -90,7 +90,7 @@ var _ = Describe("Choosing a host", func() {
 			s.expectWaiting(ctx, "m", infrav1.HostClaimedCondition, infrav1.NoHostMatchesReason, count)
 		}
 		Expect(s.claimants(ctx)(Default)).To(Equal(map[string]int{"else": 1}))
-		Eventually(s.eventsOf(ctx)).Should(ContainElement(HavePrefix("NoHostMatches: Waiting for a BareMetalHost: no host matches: ")))
+		Eventually(s.eventsOf(ctx)).Should(ContainElement(MatchRegexp("^NoHostMatches: Waiting for a BareMetalHost: no host matches: [1-9] seen")))
 
 		s.operator.Repair(s.hostName("broken"))
 		s.expectProvisioned(ctx, "m")

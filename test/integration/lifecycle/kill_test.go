@@ -99,7 +99,7 @@ func (m *mortal) expectAllGone(ctx context.Context, machines []string) {
 func liveThrough(ctx context.Context, machines int, lives []int) int {
 	GinkgoHelper()
 	m := &mortal{site: newSite(ctx), lives: lives}
-	m.createKubeconfig(ctx, clusterName)
+	m.createKubeconfig(ctx, clusterName) // First, as in addCluster.
 	cluster := m.createCluster(ctx, clusterName, nil)
 	m.createEdgeCluster(ctx, cluster, withAddresses(fromPool()))
 	updateStatus(ctx, m.site, clusterName, cluster, func(c *clusterv1.Cluster) { c.Status.Initialization.InfrastructureProvisioned = new(true) })

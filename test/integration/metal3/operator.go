@@ -16,6 +16,7 @@ import (
 	bmov1 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -160,8 +161,9 @@ func (o *Operator) handle(ctx context.Context, host *bmov1.BareMetalHost) error 
 		return nil
 	}
 	if err := o.client.Status().Update(ctx, host); err != nil {
-		// What was decided on an outdated host has not happened.
-		machine.boots, machine.deprovision = was.boots, was.deprovision
+		if apierrors.IsConflict(err) {
+			*machine = was // What was decided on an outdated host has not happened.
+		}
 		return err
 	}
 	return nil

@@ -119,9 +119,10 @@ func (c *container) watch(ctx context.Context, running *plane.Running) (wasReady
 		case <-probes.C:
 			ready := c.probe.ask(ctx)
 			wasReady = wasReady || ready
-			failures++
 			if ready {
 				failures = 0
+			} else {
+				failures++
 			}
 			if ready != c.snapshot().ready && (ready || failures >= failureThreshold) {
 				c.update(running, func(s *state) { s.ready = ready })
