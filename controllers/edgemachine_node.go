@@ -39,11 +39,7 @@ func (r *EdgeMachineReconciler) linkNode(ctx context.Context, s *machineScope) (
 		}
 		if untried {
 			// What was linked stays so until a connection fails. Nobody tells when a first one does, so it is looked at again.
-			retry := probeTimeout
-			if time.Since(r.started) < probeTimeout {
-				retry = probeRetry
-			}
-			s.lookAgainIn(retry)
+			s.lookAgainIn(r.probeRetry())
 			return true, nil
 		}
 		return s.waitForNode(infrav1.WorkloadClusterUnreachableReason, "The API server of the workload cluster does not answer"), nil
@@ -72,11 +68,19 @@ func (r *EdgeMachineReconciler) linkNode(ctx context.Context, s *machineScope) (
 }
 
 const (
-	// probeRetry is when to look again whether the first connection to a workload cluster was made or has failed.
-	probeRetry = 2 * time.Second
-	// probeTimeout is how long that may take after this manager has started. Later it is looked at no more often than this.
+	// probeInterval is when to look again whether the first connection to a workload cluster was made or has failed.
+	probeInterval = 2 * time.Second
+	// probeTimeout is how long that may take after this manager has started.
 	probeTimeout = time.Minute
 )
+
+// probeRetry is when to look again: often while the manager starts, for a cluster that it is given later as often as its start may take.
+func (r *EdgeMachineReconciler) probeRetry() time.Duration {
+	if time.Since(r.started) < probeTimeout {
+		return probeInterval
+	}
+	return probeTimeout
+}
 
 // isUntried tells whether this manager has just started and not tried to connect to the workload cluster yet. It is to be asked before
 // the connection is asked for: one that is made in between would pass for one that was lost.
@@ -274,7 +278,7 @@ func (r *EdgeMachineReconciler) withdrawKey(ctx context.Context, s *machineScope
 		if !untried || time.Since(r.started) >= probeTimeout {
 			return true, nil
 		}
-		s.lookAgainIn(probeRetry)
+		s.lookAgainIn(r.probeRetry())
 		return s.wait(infrav1.EncryptionReadyCondition, infrav1.DeletingReason, "Waiting for the API server of the workload cluster, to withdraw the key from the Node"), nil
 	case err != nil && time.Since(s.edgeMachine.DeletionTimestamp.Time) < withdrawTimeout:
 		return false, err

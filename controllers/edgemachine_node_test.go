@@ -97,7 +97,7 @@ func TestConnectedMeanwhile(t *testing.T) {
 		s.reached(infrav1.NodeLinkedCondition, infrav1.NodeLinkedReason, "Node h")
 		return &EdgeMachineReconciler{ClusterCache: &connecting{workload: workload}, started: time.Now().Add(-age)}, s
 	}
-	for age, again := range map[time.Duration]time.Duration{0: probeRetry, time.Hour: probeTimeout} {
+	for age, again := range map[time.Duration]time.Duration{0: probeInterval, time.Hour: probeTimeout} {
 		r, s := newScope(age)
 		if goesOn, err := r.linkNode(t.Context(), s); err != nil || !goesOn {
 			t.Errorf("a linked machine goes on: %t, %v", goesOn, err)
@@ -107,7 +107,7 @@ func TestConnectedMeanwhile(t *testing.T) {
 		}
 	}
 	r, s := newScope(0)
-	if goesOn, err := r.withdrawKey(t.Context(), s); err != nil || bool(goesOn) || s.requeueAfter != probeRetry {
+	if goesOn, err := r.withdrawKey(t.Context(), s); err != nil || bool(goesOn) || s.requeueAfter != probeInterval {
 		t.Errorf("a deleted machine goes on: %t, %v, and is looked at again after %v", goesOn, err, s.requeueAfter)
 	}
 	if goesOn, err := r.withdrawKey(t.Context(), s); err != nil || !goesOn || s.edgeMachine.Status.WireGuardPublicKey != "" {

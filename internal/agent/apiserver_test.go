@@ -213,32 +213,34 @@ func (s *apiServer) patch(name string, patch []byte, status bool) *http.Response
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	node := s.nodes[name].DeepCopy()
+	was := node.ResourceVersion
 	if status {
-		before, err := json.Marshal(node)
-		if err != nil {
-			s.t.Error(err)
-		}
-		after, err := strategicpatch.StrategicMergePatch(before, patch, corev1.Node{})
-		if err != nil {
-			s.t.Error(err)
-		}
-		node = &corev1.Node{}
-		if err := json.Unmarshal(after, node); err != nil {
-			s.t.Error(err)
-		}
-	} else {
-		was := node.ResourceVersion
-		node.Spec.Taints = nil
-		if err := json.Unmarshal(patch, node); err != nil {
-			s.t.Errorf("patch %s: %v", patch, err)
-		}
-		if node.ResourceVersion != was {
-			status := apierrors.NewConflict(corev1.Resource("nodes"), name, errors.New("the object has been modified")).Status()
-			return answer(http.StatusConflict, &status)
-		}
+		node = s.patchStatus(node, patch)
+	} else if node.Spec.Taints = nil; json.Unmarshal(patch, node) != nil {
+		s.t.Errorf("patch %s", patch)
+	}
+	if node.ResourceVersion != was {
+		status := apierrors.NewConflict(corev1.Resource("nodes"), name, errors.New("the object has been modified")).Status()
+		return answer(http.StatusConflict, &status)
 	}
 	s.put(node)
 	return answer(http.StatusOK, node)
+}
+
+func (s *apiServer) patchStatus(node *corev1.Node, patch []byte) *corev1.Node {
+	before, err := json.Marshal(node)
+	if err != nil {
+		s.t.Error(err)
+	}
+	after, err := strategicpatch.StrategicMergePatch(before, patch, corev1.Node{})
+	if err != nil {
+		s.t.Error(err)
+	}
+	patched := &corev1.Node{}
+	if err := json.Unmarshal(after, patched); err != nil {
+		s.t.Error(err)
+	}
+	return patched
 }
 
 // list answers with the Nodes, or with a stream of them and of their changes.
