@@ -274,6 +274,33 @@ func TestTaintComesFirst(t *testing.T) {
 	}
 }
 
+// TestReportWithoutAnswer: a verdict that may have been written is written over, although the Node was last seen with the next one.
+func TestReportWithoutAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, backend := newAPIServer(t, testNode("a", "keyA", time.Now())), newFakeBackend(provedVPP())
+		startAgent(t, s, backend)
+		s.awaitProved()
+		lookAt := func(change func(*encryption.Observation)) {
+			backend.set(change)
+			backend.notify()
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		lookAt(func(o *encryption.Observation) { o.Tunnels[0].Port = 1 })
+		t.Cleanup(s.hold())
+		s.mute(true)
+		lookAt(func(o *encryption.Observation) { *o = provedVPP() })
+		if c := condition(s.node("a"), encryption.NodeCondition); c.Status != corev1.ConditionTrue {
+			t.Fatalf("condition %+v, want the one without an answer", c)
+		}
+		s.mute(false)
+		lookAt(func(o *encryption.Observation) { o.Tunnels[0].Port = 1 })
+		if c := condition(s.node("a"), encryption.NodeCondition); c.Reason != encryption.ReasonPortMismatch || len(s.node("a").Spec.Taints) != 1 {
+			t.Errorf("condition %+v, taints %+v", c, s.node("a").Spec.Taints)
+		}
+	})
+}
+
 // TestManyEvents: events that never end postpone a look by a second at most.
 func TestManyEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -41,6 +41,8 @@ type apiServer struct {
 	late []*corev1.Node
 	// hung is open while requests about a single Node get no answer; nil while they do.
 	hung chan struct{}
+	// muted is true while writes get no answer, although they are done.
+	muted bool
 	// wrote is called before each write of a Node, read after each time that one is read by its name.
 	wrote func(node, patch string)
 	read  func(node string)
@@ -187,7 +189,22 @@ func (s *apiServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.patch(name, patch, status), nil
+	answer := s.patch(name, patch, status)
+	s.mu.Lock()
+	muted := s.muted
+	s.mu.Unlock()
+	if muted {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	return answer, nil
+}
+
+// mute leaves writes without an answer, or answers again.
+func (s *apiServer) mute(muted bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.muted = muted
 }
 
 func (s *apiServer) waitHung(ctx context.Context) error {

@@ -42,10 +42,12 @@ type reporter struct {
 	complaints *complaints
 	// posted receives when there is something to report.
 	posted chan struct{}
-	// The goroutine that reports has these for itself: the keys of those peers that an event has told of,
+	// The goroutine that reports has what follows for itself. strays are the keys of those peers that an event has told of.
 	strays map[string]bool
-	// and the version of the Node since which its taint is as it was left; empty before, and while a write may or may not have come through.
+	// taintedAt is the version of the Node since which its taint is as it was left; empty before, and when a write may have come through.
 	taintedAt string
+	// unsure is true when a condition may have been written or not.
+	unsure bool
 
 	mu sync.Mutex
 	// next is what to report; nil when it is being reported.
@@ -118,7 +120,7 @@ func (r *reporter) report(ctx context.Context, node *corev1.Node, verdict encryp
 	before := r.latest(node)
 	wanted := wantedCondition(before, verdict, r.now())
 	// An agent that has just started says so at once: a rollout of agents, and the manager after a reboot, wait for it.
-	write := !r.hasWritten() || needsWrite(before, wanted)
+	write := r.unsure || !r.hasWritten() || needsWrite(before, wanted)
 	steps := []func() error{
 		func() error { return r.setTaint(ctx, node, r.mode == encryption.ModeRequired && !verdict.Encrypted) },
 		func() error {
@@ -212,10 +214,12 @@ func (r *reporter) writeCondition(ctx context.Context, wanted corev1.NodeConditi
 	if err != nil {
 		return err
 	}
+	r.unsure = true
 	err = r.client.Patch(types.StrategicMergePatchType).Resource("nodes").Name(r.node).SubResource("status").Body(patch).Do(ctx).Error()
 	if err != nil {
 		return fmt.Errorf("writing condition %s of Node %s: %w", encryption.NodeCondition, r.node, err)
 	}
+	r.unsure = false
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.written = &wanted
