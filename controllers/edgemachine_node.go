@@ -82,8 +82,8 @@ func (r *EdgeMachineReconciler) probeRetry() time.Duration {
 	return probeTimeout
 }
 
-// isUntried tells whether this manager has just started and not tried to connect to the workload cluster yet. It is to be asked before
-// the connection is asked for: one that is made in between would pass for one that was lost.
+// isUntried tells whether this manager has not tried to connect to the workload cluster yet. It is to be asked before the connection is
+// asked for: one that is made in between would pass for one that was lost.
 func (r *EdgeMachineReconciler) isUntried(ctx context.Context, s *machineScope) bool {
 	return r.ClusterCache.GetHealthCheckingState(ctx, util.ObjectKey(s.cluster)).LastProbeTime.IsZero()
 }

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -85,6 +84,14 @@ func (f *fakeBackend) notify() {
 	case f.changed <- struct{}{}:
 	default:
 	}
+}
+
+// look changes what there is, tells, and gives the agent a moment.
+func (f *fakeBackend) look(change func(o *encryption.Observation)) {
+	f.set(change)
+	f.notify()
+	time.Sleep(2 * time.Second)
+	synctest.Wait()
 }
 
 // when an action was last done; zero if it was not.
@@ -188,115 +195,6 @@ func TestSlowAPIServer(t *testing.T) {
 		}
 		if len(writes) > 1 {
 			t.Errorf("outdated verdicts were written: %q", writes)
-		}
-	})
-}
-
-// TestOvertakenReport: a report that hangs does not hold up one that says otherwise.
-func TestOvertakenReport(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, backend := newAPIServer(t, testNode("a", "keyA", time.Now())), newFakeBackend(provedVPP())
-		startAgent(t, s, backend)
-		s.awaitProved()
-		backend.set(func(o *encryption.Observation) { o.Tunnels[0].Port = 1 })
-		backend.notify()
-		time.Sleep(time.Second)
-		s.hang()
-		backend.set(func(o *encryption.Observation) { *o = provedVPP() })
-		backend.notify()
-		time.Sleep(time.Second)
-		s.mu.Lock()
-		s.hung = nil // New requests are answered; the one that hangs is not.
-		s.mu.Unlock()
-		backend.set(func(o *encryption.Observation) { o.Tunnels[0].PublicKey = "keyC" })
-		backend.notify()
-		time.Sleep(time.Second)
-		synctest.Wait()
-		if c := condition(s.node("a"), encryption.NodeCondition); c.Status != corev1.ConditionFalse || c.Reason != encryption.ReasonKeyMismatch {
-			t.Errorf("condition %+v", c)
-		}
-		if taints := s.node("a").Spec.Taints; len(taints) != 1 {
-			t.Errorf("taints %+v", taints)
-		}
-		if got, want := s.recorded(), []string{encryption.ReasonEncrypted, encryption.ReasonPortMismatch}; !slices.Equal(got, want) {
-			t.Errorf("events %v, want %v", got, want)
-		}
-	})
-}
-
-// TestTaintComesFirst: a node that loses encryption is tainted before that is told, whatever its agent has not heard of yet.
-func TestTaintComesFirst(t *testing.T) {
-	prove, refute := func(o *encryption.Observation) { *o = provedVPP() }, func(o *encryption.Observation) { o.Tunnels[0].Port = 1 }
-	for name, disturb := range map[string]func(s *apiServer, lookAt func(func(*encryption.Observation))){
-		"nothing disturbs": func(*apiServer, func(func(*encryption.Observation))) {},
-		"its own writes come back late": func(s *apiServer, lookAt func(func(*encryption.Observation))) {
-			lookAt(refute)
-			s.t.Cleanup(s.hold())
-			lookAt(prove)
-		},
-		"others write to the Node": func(s *apiServer, _ func(func(*encryption.Observation))) {
-			times := 0
-			s.read = func(node string) {
-				if times++; times <= 2 {
-					s.change(node, func(n *corev1.Node) { n.Annotations["example.com/written"] = strconv.Itoa(times) })
-				}
-			}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s, backend := newAPIServer(t, testNode("a", "keyA", time.Now())), newFakeBackend(provedVPP())
-				startAgent(t, s, backend)
-				s.awaitProved()
-				lookAt := func(change func(*encryption.Observation)) {
-					backend.set(change)
-					backend.notify()
-					time.Sleep(2 * time.Second)
-					synctest.Wait()
-				}
-				disturb(s, lookAt)
-				s.wrote = func(node, patch string) {
-					if strings.Contains(patch, encryption.ReasonPortMismatch) && len(s.node(node).Spec.Taints) == 0 {
-						t.Error("it is told that the node is not encrypted, and there is no taint")
-					}
-				}
-				lookAt(refute)
-				c := condition(s.node("a"), encryption.NodeCondition)
-				if taints := s.node("a").Spec.Taints; c.Reason != encryption.ReasonPortMismatch || len(taints) != 1 {
-					t.Errorf("condition %+v, taints %+v", c, taints)
-				}
-				lookAt(prove)
-				if taints := s.node("a").Spec.Taints; len(taints) != 0 {
-					t.Errorf("proved again, taints %+v", taints)
-				}
-			})
-		})
-	}
-}
-
-// TestReportWithoutAnswer: a verdict that may have been written is written over, although the Node was last seen with the next one.
-func TestReportWithoutAnswer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, backend := newAPIServer(t, testNode("a", "keyA", time.Now())), newFakeBackend(provedVPP())
-		startAgent(t, s, backend)
-		s.awaitProved()
-		lookAt := func(change func(*encryption.Observation)) {
-			backend.set(change)
-			backend.notify()
-			time.Sleep(time.Second)
-			synctest.Wait()
-		}
-		lookAt(func(o *encryption.Observation) { o.Tunnels[0].Port = 1 })
-		t.Cleanup(s.hold())
-		s.mute(true)
-		lookAt(func(o *encryption.Observation) { *o = provedVPP() })
-		if c := condition(s.node("a"), encryption.NodeCondition); c.Status != corev1.ConditionTrue {
-			t.Fatalf("condition %+v, want the one without an answer", c)
-		}
-		s.mute(false)
-		lookAt(func(o *encryption.Observation) { o.Tunnels[0].Port = 1 })
-		if c := condition(s.node("a"), encryption.NodeCondition); c.Reason != encryption.ReasonPortMismatch || len(s.node("a").Spec.Taints) != 1 {
-			t.Errorf("condition %+v, taints %+v", c, s.node("a").Spec.Taints)
 		}
 	})
 }

@@ -36,6 +36,8 @@ type apiServer struct {
 	events  []corev1.Event
 	watches []*io.PipeWriter
 	version int
+	// asked counts requests about single Nodes, and events.
+	asked int
 	// held is true while those who watch are told nothing; late are the Nodes that they have missed.
 	held bool
 	late []*corev1.Node
@@ -43,6 +45,8 @@ type apiServer struct {
 	hung chan struct{}
 	// muted is true while writes get no answer, although they are done.
 	muted bool
+	// refused is true while conditions may not be written.
+	refused bool
 	// wrote is called before each write of a Node, read after each time that one is read by its name.
 	wrote func(node, patch string)
 	read  func(node string)
@@ -108,12 +112,21 @@ func (s *apiServer) change(name string, change func(*corev1.Node)) {
 	s.put(node)
 }
 
+// add creates a Node, and tells those who watch.
+func (s *apiServer) add(node *corev1.Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.put(node)
+}
+
 // remove deletes a Node, and tells those who watch.
 func (s *apiServer) remove(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	node := s.nodes[name]
 	delete(s.nodes, name)
+	s.version++
+	node.ResourceVersion = strconv.Itoa(s.version)
 	for _, w := range s.watches {
 		s.send(w, watch.Deleted, node)
 	}
@@ -158,6 +171,11 @@ func (s *apiServer) recorded() []string {
 func (s *apiServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	name, status := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/api/v1/nodes"), "/status")
 	name = strings.TrimPrefix(name, "/")
+	if name != "" {
+		s.mu.Lock()
+		s.asked++
+		s.mu.Unlock()
+	}
 	switch {
 	case r.Method == http.MethodPost:
 		s.mu.Lock()
@@ -200,6 +218,13 @@ func (s *apiServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
+// refuse leaves conditions unwritten, or writes them again.
+func (s *apiServer) refuse(refused bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused = refused
+}
+
 // mute leaves writes without an answer, or answers again.
 func (s *apiServer) mute(muted bool) {
 	s.mu.Lock()
@@ -231,6 +256,10 @@ func (s *apiServer) patch(name string, patch []byte, status bool) *http.Response
 	defer s.mu.Unlock()
 	node := s.nodes[name].DeepCopy()
 	was := node.ResourceVersion
+	if status && s.refused {
+		status := apierrors.NewForbidden(corev1.Resource("nodes"), name, errors.New("not now")).Status()
+		return answer(http.StatusForbidden, &status)
+	}
 	if status {
 		node = s.patchStatus(node, patch)
 	} else if node.Spec.Taints = nil; json.Unmarshal(patch, node) != nil {

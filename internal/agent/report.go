@@ -13,11 +13,12 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/util/retry"
 
 	"github.com/edgemetal/cluster-api-provider-edgemetal/dataplane/encryption"
 )
@@ -29,6 +30,8 @@ const (
 	maxMessage = 1024
 	// component names the agent in events.
 	component = "edge-agent"
+	// conflictInterval between two attempts to write to a Node to which others write.
+	conflictInterval = 50 * time.Millisecond
 	// reportTimeout of all requests of one report.
 	reportTimeout = 10 * time.Second
 )
@@ -52,11 +55,13 @@ type reporter struct {
 	mu sync.Mutex
 	// next is what to report; nil when it is being reported.
 	next *posting
-	// current is being reported, until done or aborted; nil when nothing is.
+	// current is being reported; nil when nothing is.
 	current *posting
 	abort   context.CancelFunc
-	// written is the condition that was last written; the watch brings it back a moment later.
-	written *corev1.NodeCondition
+	// written is the condition that was last written, and writtenAt the version of the Node since which it has it. The watch brings it
+	// back a moment later.
+	written   *corev1.NodeCondition
+	writtenAt string
 }
 
 // posting is a verdict, and the Node when it was reached.
@@ -127,25 +132,36 @@ func (r *reporter) report(ctx context.Context, node *corev1.Node, verdict encryp
 			if !write {
 				return nil
 			}
-			return r.writeCondition(ctx, wanted)
+			return r.tell(ctx, node, before, wanted)
 		},
 	}
 	if verdict.Encrypted {
 		slices.Reverse(steps)
 	}
+	steps = append(steps, func() error { return r.tellStrays(ctx, node, verdict.Strays) })
 	var failed []error
 	for _, step := range steps {
-		// One does not wait for the other: a taint must not stay away because a condition cannot be written.
-		failed = append(failed, step())
-	}
-	if write && (before == nil || before.Status != wanted.Status) {
-		kind := corev1.EventTypeWarning
-		if verdict.Encrypted {
-			kind = corev1.EventTypeNormal
+		// One that fails keeps back none of the others: a loss is told, too, when the taint cannot be set.
+		if ctx.Err() == nil {
+			failed = append(failed, step())
 		}
-		failed = append(failed, r.event(ctx, node, kind, wanted.Reason, wanted.Message))
 	}
-	return errors.Join(append(failed, r.tellStrays(ctx, node, verdict.Strays))...)
+	return errors.Join(append(failed, ctx.Err())...)
+}
+
+// tell writes the condition, and an event when it says the opposite of the one before.
+func (r *reporter) tell(ctx context.Context, node *corev1.Node, before *corev1.NodeCondition, wanted corev1.NodeCondition) error {
+	if err := r.writeCondition(ctx, wanted); err != nil {
+		return err
+	}
+	if before != nil && before.Status == wanted.Status {
+		return nil
+	}
+	kind := corev1.EventTypeWarning
+	if wanted.Status == corev1.ConditionTrue {
+		kind = corev1.EventTypeNormal
+	}
+	return r.event(ctx, node, kind, wanted.Reason, wanted.Message)
 }
 
 // tellStrays records an event when there is a stray peer that none has told of.
@@ -174,11 +190,16 @@ func (r *reporter) hasWritten() bool {
 func (r *reporter) latest(node *corev1.Node) *corev1.NodeCondition {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	seen := condition(node, encryption.NodeCondition)
-	if r.written != nil && (seen == nil || seen.LastHeartbeatTime.Before(&r.written.LastHeartbeatTime)) {
+	if r.written != nil && isBefore(node, r.writtenAt) {
 		return r.written
 	}
-	return seen
+	return condition(node, encryption.NodeCondition)
+}
+
+// isBefore tells whether a Node is older than a version of it.
+func isBefore(node *corev1.Node, version string) bool {
+	order, err := resourceversion.CompareResourceVersion(node.ResourceVersion, version)
+	return err == nil && order < 0
 }
 
 func wantedCondition(before *corev1.NodeCondition, verdict encryption.Verdict, now time.Time) corev1.NodeCondition {
@@ -198,8 +219,11 @@ func wantedCondition(before *corev1.NodeCondition, verdict encryption.Verdict, n
 }
 
 func needsWrite(before *corev1.NodeCondition, wanted corev1.NodeCondition) bool {
-	return before == nil || before.Status != wanted.Status || before.Reason != wanted.Reason || before.Message != wanted.Message ||
-		wanted.LastHeartbeatTime.Sub(before.LastHeartbeatTime.Time) >= heartbeatInterval
+	if before == nil || before.Status != wanted.Status || before.Reason != wanted.Reason || before.Message != wanted.Message {
+		return true
+	}
+	silence := wanted.LastHeartbeatTime.Sub(before.LastHeartbeatTime.Time)
+	return silence >= heartbeatInterval || silence < 0 // The host's clock was set back.
 }
 
 func truncate(message string) string {
@@ -215,32 +239,34 @@ func (r *reporter) writeCondition(ctx context.Context, wanted corev1.NodeConditi
 		return err
 	}
 	r.unsure = true
-	err = r.client.Patch(types.StrategicMergePatchType).Resource("nodes").Name(r.node).SubResource("status").Body(patch).Do(ctx).Error()
+	node := &corev1.Node{}
+	err = r.client.Patch(types.StrategicMergePatchType).Resource("nodes").Name(r.node).SubResource("status").Body(patch).Do(ctx).Into(node)
 	if err != nil {
 		return fmt.Errorf("writing condition %s of Node %s: %w", encryption.NodeCondition, r.node, err)
 	}
 	r.unsure = false
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.written = &wanted
+	r.written, r.writtenAt = &wanted, node.ResourceVersion
 	return nil
 }
 
 // setTaint adds or removes the taint.
 func (r *reporter) setTaint(ctx context.Context, seen *corev1.Node, want bool) error {
-	if hasTaint(seen) == want && r.showsTaint(seen) {
+	if hasTaint(seen) == want && r.taintedAt != "" && !isBefore(seen, r.taintedAt) {
 		return nil
 	}
-	return retry.RetryOnConflict(retry.DefaultBackoff, func() error { return r.writeTaint(ctx, want) })
+	return wait.PollUntilContextCancel(ctx, conflictInterval, true, func(ctx context.Context) (bool, error) {
+		err := r.writeTaint(ctx, want)
+		return err == nil, ignoreConflict(err)
+	})
 }
 
-// showsTaint tells whether a Node from the watch is new enough to show what the reporter itself did to its taint.
-func (r *reporter) showsTaint(seen *corev1.Node) bool {
-	if r.taintedAt == "" {
-		return false
+func ignoreConflict(err error) error {
+	if apierrors.IsConflict(err) {
+		return nil
 	}
-	order, err := resourceversion.CompareResourceVersion(seen.ResourceVersion, r.taintedAt)
-	return err == nil && order >= 0
+	return err
 }
 
 // writeTaint makes the taint as it is wanted. Others' taints are in the same list, so that the write names the version it is based on.

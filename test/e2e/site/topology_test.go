@@ -55,7 +55,7 @@ var _ = Describe("A cluster of a ClusterClass", Ordered, func() {
 
 	It("gets new machines from new templates when a variable changes", func(ctx SpecContext) {
 		const image = "http://images.example.org/next.qcow2"
-		before := templateNames(ctx, s)
+		before := templateNames(ctx, Default, s)
 		s.Do(ctx, "patch", "cluster", cluster, "--type=json", "--patch", fmt.Sprintf(
 			`[{"op":"test","path":"/spec/topology/variables/2/name","value":"image"},
 			  {"op":"replace","path":"/spec/topology/variables/2/value/url","value":%q},
@@ -75,9 +75,7 @@ var _ = Describe("A cluster of a ClusterClass", Ordered, func() {
 			}
 		}
 		Eventually(ctx, func(g Gomega) {
-			for _, name := range before {
-				g.Expect(templateNames(ctx, s)).NotTo(ContainElement(name), "the templates of the machines before are gone")
-			}
+			g.Expect(templateNames(ctx, g, s)).To(HaveEach(Not(BeElementOf(before))), "the templates of the machines before are gone")
 			found := &clusterv1.Cluster{}
 			g.Expect(s.Client().Get(ctx, s.Key(cluster), found)).To(Succeed())
 			g.Expect(conditions.IsTrue(found, clusterv1.ClusterTopologyReconciledCondition)).To(BeTrue(),
@@ -90,7 +88,7 @@ var _ = Describe("A cluster of a ClusterClass", Ordered, func() {
 		// The templates of the ClusterClass stay with it.
 		Eventually(ctx, func() error {
 			// Its webhook may have the Cluster in its cache still.
-			_, err := s.Kubectl(ctx, "--namespace", s.Namespace, "delete", "clusterclass/edgemetal", "--timeout", stage.WaitTimeout.String())
+			_, err := s.Kubectl(ctx, "--namespace", s.Namespace, "delete", "clusterclass/edgemetal", "--ignore-not-found", "--timeout", stage.WaitTimeout.String())
 			return err
 		}).Should(Succeed())
 		s.AwaitNothing(ctx)
@@ -98,15 +96,15 @@ var _ = Describe("A cluster of a ClusterClass", Ordered, func() {
 })
 
 // templateNames are those of the EdgeMachineTemplates that the topology controller has made.
-func templateNames(ctx SpecContext, s *stage.Site) []string {
+func templateNames(ctx SpecContext, g Gomega, s *stage.Site) []string {
 	GinkgoHelper()
 	list := &infrav1.EdgeMachineTemplateList{}
-	Expect(s.Client().List(ctx, list, client.InNamespace(s.Namespace), client.HasLabels{clusterv1.ClusterTopologyOwnedLabel})).To(Succeed())
+	g.Expect(s.Client().List(ctx, list, client.InNamespace(s.Namespace), client.HasLabels{clusterv1.ClusterTopologyOwnedLabel})).To(Succeed())
 	var names []string
 	for _, template := range list.Items {
 		names = append(names, template.Name)
 	}
-	Expect(names).NotTo(BeEmpty())
+	g.Expect(names).NotTo(BeEmpty())
 	return names
 }
 

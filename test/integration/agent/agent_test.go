@@ -69,9 +69,10 @@ func TestAgent(t *testing.T) {
 	})
 	t.Run("VPP restarts", func(t *testing.T) {
 		goOn := a.holdCalico()
+		defer goOn()
 		a.restartVPP()
 		a.awaitGuard() // It does not wait for Calico's routes.
-		if v := a.send(b); v.Outcome != fakevpp.Dropped {
+		if v := a.send(b); v.Outcome != fakevpp.Dropped || !strings.HasPrefix(v.By, "ACL ") {
 			t.Errorf("before Calico routes anything: %+v", v)
 		}
 		goOn()
