@@ -59,26 +59,23 @@ func TestWantedCondition(t *testing.T) {
 	}
 }
 
+// prove makes the node encrypted, refute unencrypted.
+func prove(o *encryption.Observation)  { *o = provedVPP() }
+func refute(o *encryption.Observation) { o.Tunnels[0].Port = 1 }
+
 // TestOvertakenReport: a report that hangs does not hold up one that says otherwise.
 func TestOvertakenReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, backend := newAPIServer(t, testNode("a", "keyA", time.Now())), newFakeBackend(provedVPP())
 		startAgent(t, s, backend)
 		s.awaitProved()
-		backend.set(func(o *encryption.Observation) { o.Tunnels[0].Port = 1 })
-		backend.notify()
-		time.Sleep(time.Second)
+		backend.look(refute)
 		s.hang()
-		backend.set(func(o *encryption.Observation) { *o = provedVPP() })
-		backend.notify()
-		time.Sleep(time.Second)
+		backend.look(prove)
 		s.mu.Lock()
 		s.hung = nil // New requests are answered; the one that hangs is not.
 		s.mu.Unlock()
-		backend.set(func(o *encryption.Observation) { o.Tunnels[0].PublicKey = "keyC" })
-		backend.notify()
-		time.Sleep(time.Second)
-		synctest.Wait()
+		backend.look(func(o *encryption.Observation) { o.Tunnels[0].PublicKey = "keyC" })
 		if c := condition(s.node("a"), encryption.NodeCondition); c.Status != corev1.ConditionFalse || c.Reason != encryption.ReasonKeyMismatch {
 			t.Errorf("condition %+v", c)
 		}
@@ -93,7 +90,6 @@ func TestOvertakenReport(t *testing.T) {
 
 // TestTaintComesFirst: a node that loses encryption is tainted before that is told, whatever its agent has not heard of yet.
 func TestTaintComesFirst(t *testing.T) {
-	prove, refute := func(o *encryption.Observation) { *o = provedVPP() }, func(o *encryption.Observation) { o.Tunnels[0].Port = 1 }
 	for name, disturb := range map[string]func(s *apiServer, lookAt func(func(*encryption.Observation))){
 		"nothing disturbs": func(*apiServer, func(func(*encryption.Observation))) {},
 		"its own writes come back late": func(s *apiServer, lookAt func(func(*encryption.Observation))) {
@@ -145,15 +141,15 @@ func TestReportWithoutAnswer(t *testing.T) {
 		s, backend := newAPIServer(t, testNode("a", "keyA", time.Now())), newFakeBackend(provedVPP())
 		startAgent(t, s, backend)
 		s.awaitProved()
-		backend.look(func(o *encryption.Observation) { o.Tunnels[0].Port = 1 })
+		backend.look(refute)
 		t.Cleanup(s.hold())
 		s.mute(true)
-		backend.look(func(o *encryption.Observation) { *o = provedVPP() })
+		backend.look(prove)
 		if c := condition(s.node("a"), encryption.NodeCondition); c.Status != corev1.ConditionTrue {
 			t.Fatalf("condition %+v, want the one without an answer", c)
 		}
 		s.mute(false)
-		backend.look(func(o *encryption.Observation) { o.Tunnels[0].Port = 1 })
+		backend.look(refute)
 		if c := condition(s.node("a"), encryption.NodeCondition); c.Reason != encryption.ReasonPortMismatch || len(s.node("a").Spec.Taints) != 1 {
 			t.Errorf("condition %+v, taints %+v", c, s.node("a").Spec.Taints)
 		}
@@ -168,12 +164,12 @@ func TestTaintWithoutAnswer(t *testing.T) {
 		s.awaitProved()
 		t.Cleanup(s.hold())
 		s.mute(true)
-		backend.look(func(o *encryption.Observation) { o.Tunnels[0].Port = 1 })
+		backend.look(refute)
 		if taints := s.node("a").Spec.Taints; len(taints) != 1 {
 			t.Fatalf("taints %+v, want the one without an answer", taints)
 		}
 		s.mute(false)
-		backend.look(func(o *encryption.Observation) { *o = provedVPP() })
+		backend.look(prove)
 		if taints := s.node("a").Spec.Taints; len(taints) != 0 {
 			t.Errorf("taints %+v", taints)
 		}
